@@ -1,0 +1,109 @@
+package translator
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/dialect"
+	"github.com/postern-gateway/postern/translator/dialect/native"
+	"github.com/postern-gateway/postern/translator/dialect/nginx"
+	"github.com/postern-gateway/postern/translator/dialect/traefik"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+// Selection says which Ingresses are served: those that match both the selector and the class.
+type Selection struct {
+	// Selector is matched against the Ingress's labels; nil takes all.
+	Selector labels.Selector
+	// Class is the name of a class; empty takes all.
+	Class string
+}
+
+const (
+	// classAnnotation is the legacy way to name a class (Kubernetes: Ingress, deprecated annotation).
+	classAnnotation = "kubernetes.io/ingress.class"
+	// defaultClassAnnotation marks the IngressClass of Ingresses that name none.
+	defaultClassAnnotation = "ingressclass.kubernetes.io/is-default-class"
+	// traefikClass is the class name by which an Ingress is in the traefik dialect without any annotation.
+	traefikClass = "traefik"
+)
+
+// choose says whether an Ingress is served, by which class, and if not, why.
+func (s Selection) choose(ing source.Ingress, w source.World) (bool, string, diag.D) {
+	class, at := ingressClass(ing)
+	if class == "" && s.Class != "" && isDefaultClass(ing.Cluster, s.Class, w) {
+		class = s.Class
+	}
+	if s.Class != "" && class != s.Class {
+		has := "it names no class"
+		if class != "" {
+			has = "its class is " + class
+		}
+		return false, class, diag.New(diag.CodeNotSelected, at,
+			fmt.Sprintf("%s, --ingress-class is %s", has, s.Class), "it is not served",
+			"set spec.ingressClassName: "+s.Class+" if it should be")
+	}
+	if s.Selector != nil && !s.Selector.Matches(labels.Set(ing.Labels)) {
+		return false, class, diag.New(diag.CodeNotSelected, ing.Origin("metadata.labels"),
+			fmt.Sprintf("its labels do not match --ingress-selector %s", s.Selector), "it is not served",
+			"add the label if it should be")
+	}
+	return true, class, diag.D{}
+}
+
+// ingressClass is the class that an Ingress names and where: spec.ingressClassName, else the legacy annotation.
+func ingressClass(ing source.Ingress) (string, diag.Origin) {
+	if ing.Spec.IngressClassName != nil {
+		return *ing.Spec.IngressClassName, ing.Origin("spec.ingressClassName")
+	}
+	if class, ok := ing.Annotations[classAnnotation]; ok {
+		return class, ing.AnnotationOrigin(classAnnotation)
+	}
+	return "", ing.Origin("")
+}
+
+func isDefaultClass(cluster, name string, w source.World) bool {
+	for _, c := range w.IngressClasses {
+		if c.Cluster == cluster && c.Name == name && c.Annotations[defaultClassAnnotation] == "true" {
+			return true
+		}
+	}
+	return false
+}
+
+// read has an Ingress's dialect, or dialects, make claims of it.
+func read(ing source.Ingress, class string, s dialect.Settings) dialect.Reading {
+	speaksTraefik := traefik.Table.Speaks(ing.Annotations)
+	speaksNginx := nginx.Table.Speaks(ing.Annotations)
+	shape, ds := native.Shape(ing)
+	nativeClosed := shape.Closed
+	if speaksTraefik || class == traefikClass {
+		// With a second dialect's annotations beside them, what no annotation says is native.
+		infer := !(speaksTraefik && speaksNginx)
+		var more []diag.D
+		shape, more = traefik.Shape(ing, s, infer)
+		ds = append(ds, more...)
+	}
+	if speaksNginx {
+		more, closed := nginx.Read(ing)
+		ds = append(ds, more...)
+		if shape.Closed == nil {
+			shape.Closed = closed
+		}
+	}
+	if shape.Closed == nil {
+		shape.Closed = nativeClosed
+	}
+	if speaksTraefik && speaksNginx {
+		ds = append(ds, diag.New(diag.CodeTwoDialects, ing.Origin("metadata.annotations"),
+			"it carries annotations of both "+strings.Join([]string{traefik.Table.Name, nginx.Table.Name}, " and "),
+			"each is read by its own table, and what no annotation says is native Ingress", "keep one dialect"))
+	}
+	ds = append(ds, dialect.Foreign(ing.AnnotationOrigin, ing.Annotations)...)
+	reading := dialect.Claims(ing, shape)
+	reading.Diagnostics = append(ds, reading.Diagnostics...)
+	return reading
+}

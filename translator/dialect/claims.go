@@ -1,0 +1,190 @@
+package dialect
+
+import (
+	"fmt"
+	"slices"
+
+	networkingv1 "k8s.io/api/networking/v1"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+// Settings are what a dialect knows of the gateway.
+type Settings struct {
+	// Entries are the names of the open entries.
+	Entries []string
+	// StringPrefix has Traefik's PathPrefix end anywhere in the path, as 1.7 did.
+	StringPrefix bool
+}
+
+// Shape is what an Ingress's annotations make of all its rules.
+type Shape struct {
+	// Entries, Priority, Policies and Closed are as in model.Claim.
+	Entries  []string
+	Priority int
+	Policies model.Policies
+	Closed   *model.Closed
+	// Annotations are the places of the annotations that shaped the rules.
+	Annotations []diag.Origin
+	// Path reads the path of one rule, which may stand for several.
+	Path func(p networkingv1.HTTPIngressPath, at diag.Origin) ([]PathClaim, []diag.D)
+}
+
+// PathClaim is one path of a rule as the dialect reads it.
+type PathClaim struct {
+	Match model.PathMatch
+	// RuleType is Traefik's name for the kind of match, or the nearest to it; it counts for the rule's length.
+	RuleType string
+	Strip    *model.Strip
+	// Replace is the path that the backend sees in place of any; empty for none.
+	Replace string
+	Closed  *model.Closed
+}
+
+// Reading is what one Ingress asks for.
+type Reading struct {
+	Claims      []model.Claim
+	TLS         []model.TLSClaim
+	Diagnostics []diag.D
+}
+
+// Claims makes the claims of an Ingress of the shape that its annotations gave.
+func Claims(ing source.Ingress, shape Shape) Reading {
+	b := builder{ing: ing, shape: shape}
+	for i, rule := range ing.Spec.Rules {
+		b.rule(i, rule)
+	}
+	if ing.Spec.DefaultBackend != nil {
+		b.defaultBackend(ing.Spec.DefaultBackend)
+	}
+	for i, tls := range ing.Spec.TLS {
+		b.tls(i, tls)
+	}
+	return b.out
+}
+
+type builder struct {
+	ing   source.Ingress
+	shape Shape
+	out   Reading
+}
+
+func (b *builder) say(ds ...diag.D) { b.out.Diagnostics = append(b.out.Diagnostics, ds...) }
+
+func (b *builder) id() model.ObjectID {
+	return model.ObjectID{
+		Cluster: b.ing.Cluster, Namespace: b.ing.Namespace, Name: b.ing.Name,
+		Created: b.ing.CreationTimestamp.Time,
+	}
+}
+
+func (b *builder) rule(i int, rule networkingv1.IngressRule) {
+	field := fmt.Sprintf("spec.rules[%d]", i)
+	host, err := model.ParseHost(rule.Host)
+	if err != nil {
+		b.say(diag.New(diag.CodeBadHost, b.ing.Origin(field+".host"), err.Error(),
+			"the rule is dropped", "write a DNS name, *. and a DNS name, or no host"))
+		return
+	}
+	if rule.HTTP == nil {
+		return
+	}
+	for j, path := range rule.HTTP.Paths {
+		at := b.ing.Origin(fmt.Sprintf("%s.http.paths[%d]", field, j))
+		readings, ds := b.shape.Path(path, at)
+		b.say(ds...)
+		backend, closed := b.backend(path.Backend, at)
+		for _, r := range readings {
+			b.claim(host, r, backend, closed, at)
+		}
+	}
+}
+
+func (b *builder) claim(host model.Host, r PathClaim, backend model.BackendRef, closed *model.Closed, at diag.Origin) {
+	c := model.Claim{
+		Object: b.id(), Index: len(b.out.Claims), Entries: b.shape.Entries, Host: host, Path: r.Match,
+		Priority: b.shape.Priority, RuleLength: ruleLength(host, r),
+		Backend: backend, Policies: b.shape.Policies, Closed: firstClosed(b.shape.Closed, r.Closed, closed),
+		Origins: append(model.Origins{at}, b.shape.Annotations...),
+	}
+	c.Policies.Strip, c.Policies.ReplacePath = r.Strip, r.Replace
+	b.out.Claims = append(b.out.Claims, c)
+}
+
+func firstClosed(cs ...*model.Closed) *model.Closed {
+	if i := slices.IndexFunc(cs, func(c *model.Closed) bool { return c != nil }); i >= 0 {
+		return cs[i]
+	}
+	return nil
+}
+
+// backend reads a backend; one that names no Service closes its path.
+func (b *builder) backend(backend networkingv1.IngressBackend, at diag.Origin) (model.BackendRef, *model.Closed) {
+	service := backend.Service
+	if service == nil || service.Name == "" {
+		b.say(diag.New(diag.CodeNoBackend, at, "the backend names no Service", "the path answers 503",
+			"name a Service and its port"))
+		return model.BackendRef{}, &model.Closed{Reason: "the backend names no Service", Code: diag.CodeNoBackend, Origin: at}
+	}
+	return model.BackendRef{
+		Namespace: b.ing.Namespace, Service: service.Name,
+		Port:   model.PortRef{Number: service.Port.Number, Name: service.Port.Name},
+		Origin: at,
+	}, nil
+}
+
+func (b *builder) defaultBackend(backend *networkingv1.IngressBackend) {
+	at := b.ing.Origin("spec.defaultBackend")
+	ref, closed := b.backend(*backend, at)
+	c := model.Claim{
+		Object: b.id(), Index: len(b.out.Claims), Entries: b.shape.Entries, Host: model.AnyHost, Path: model.Prefix("/"),
+		Rank: model.RankDefault, Backend: ref, Policies: b.shape.Policies,
+		Closed:  firstClosed(b.shape.Closed, closed),
+		Origins: append(model.Origins{at}, b.shape.Annotations...),
+	}
+	b.out.Claims = append(b.out.Claims, c)
+}
+
+func (b *builder) tls(i int, tls networkingv1.IngressTLS) {
+	field := fmt.Sprintf("spec.tls[%d]", i)
+	claim := model.TLSClaim{Object: b.id(), SecretName: tls.SecretName, Origin: b.ing.Origin(field)}
+	for j, name := range tls.Hosts {
+		host, err := model.ParseHost(name)
+		if err != nil {
+			b.say(diag.New(diag.CodeBadHost, b.ing.Origin(fmt.Sprintf("%s.hosts[%d]", field, j)), err.Error(),
+				"the host gets no certificate of its own", "write a DNS name or *. and a DNS name"))
+			continue
+		}
+		claim.Hosts = append(claim.Hosts, host)
+	}
+	if tls.SecretName == "" {
+		// Kubernetes: without a Secret the connection is terminated with whatever certificate the gateway has.
+		return
+	}
+	if len(tls.Hosts) > 0 && len(claim.Hosts) == 0 {
+		return
+	}
+	b.out.TLS = append(b.out.TLS, claim)
+}
+
+// ruleLength is the length of the rule string that Traefik 1.7 would have built (provider/kubernetes/kubernetes.go,
+// getRuleForHost and getRuleForPath); its rules are ordered by it.
+func ruleLength(host model.Host, r PathClaim) int {
+	rule := ""
+	switch host.Kind() {
+	case model.HostExact:
+		rule = "Host:" + host.Name()
+	case model.HostWildcard:
+		rule = "HostRegexp:{subdomain:[A-Za-z0-9-_]+}" + host.Suffix()
+	case model.HostAny:
+	}
+	if r.RuleType == "" {
+		return len(rule)
+	}
+	if rule != "" {
+		rule += ";"
+	}
+	return len(rule + r.RuleType + ":" + r.Match.Value)
+}

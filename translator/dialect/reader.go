@@ -1,0 +1,178 @@
+package dialect
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// Reader reads one object's annotations by one table and gathers what is to be said of them.
+type Reader struct {
+	table       *Table
+	on          Kind
+	annotations map[string]string
+	at          func(key string) diag.Origin
+	// Diagnostics are what reading told so far.
+	Diagnostics []diag.D
+	// Closed is why the object's routes must answer 503, nil where they need not.
+	Closed *model.Closed
+}
+
+// Read makes a reader and judges every annotation of the table's dialect: unknown, not yet applied, written twice.
+// The function at places an annotation by its whole key.
+func Read(t *Table, on Kind, annotations map[string]string, at func(key string) diag.Origin) *Reader {
+	r := &Reader{table: t, on: on, annotations: annotations, at: at}
+	for _, whole := range sortedKeys(annotations) {
+		key, ours := t.split(whole)
+		if !ours {
+			continue
+		}
+		entry, known := t.Find(key, on)
+		if !known {
+			r.unknown(whole, key)
+			continue
+		}
+		if first := r.firstSpelling(entry); first != whole {
+			r.say(diag.New(diag.CodeTwoSpellings, at(whole),
+				fmt.Sprintf("%s is given under two prefixes", key),
+				fmt.Sprintf("%s counts, this one has no effect", first), "keep one of the two").With(at(first)))
+			continue
+		}
+		if entry.Support == NotYet {
+			r.notYet(whole, entry)
+		}
+	}
+	return r
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+
+func (r *Reader) say(d diag.D) { r.Diagnostics = append(r.Diagnostics, d) }
+
+// close has the routes answer 503; the first reason stands.
+func (r *Reader) close(reason string, code diag.Code, at diag.Origin) {
+	if r.Closed == nil {
+		r.Closed = &model.Closed{Reason: reason, Code: code, Origin: at}
+	}
+}
+
+func (r *Reader) firstSpelling(a Annotation) string {
+	for _, whole := range r.table.spellings(a) {
+		if _, ok := r.annotations[whole]; ok {
+			return whole
+		}
+	}
+	return ""
+}
+
+func (r *Reader) unknown(whole, key string) {
+	at := r.at(whole)
+	near, found := r.nearest(key)
+	message := fmt.Sprintf("the %s dialect has no annotation %s on a %s", r.table.Name, key, r.on)
+	fix := "remove it, or correct the key"
+	if found {
+		message += fmt.Sprintf("; did you mean %s?", near.Key)
+		fix = "write " + r.table.Prefixes[0] + near.Key
+	}
+	if found && near.Restricts {
+		r.say(diag.New(diag.CodeUnknownAnnot, at, message,
+			"its routes answer 503, because "+near.Key+" restricts access", fix).At(diag.Error))
+		r.close(key+" may be a misspelt "+near.Key+", which restricts access", diag.CodeUnknownAnnot, at)
+		return
+	}
+	r.say(diag.New(diag.CodeUnknownAnnot, at, message, "it has no effect", fix))
+}
+
+// nearest is the entry that a misspelt key most likely meant; one that restricts access wins a tie.
+func (r *Reader) nearest(key string) (Annotation, bool) {
+	best, bestDistance := Annotation{}, len(key)+1
+	for _, a := range r.table.Annotations {
+		if a.On != r.on {
+			continue
+		}
+		d := distance(strings.ToLower(key), a.Key)
+		if d < bestDistance || d == bestDistance && a.Restricts && !best.Restricts {
+			best, bestDistance = a, d
+		}
+	}
+	return best, bestDistance <= max(1, len(best.Key)/4)
+}
+
+func (r *Reader) notYet(whole string, entry Annotation) {
+	at := r.at(whole)
+	message := whole + " is not applied yet"
+	switch {
+	case entry.Restricts && admitsEveryone(entry.Key, r.annotations[whole]):
+		// cert-manager writes this range on its HTTP01 solvers: it restricts nobody.
+	case entry.Restricts:
+		r.say(diag.New(diag.CodeAccessClosed, at, message,
+			"its routes answer 503, because it restricts access",
+			"remove it if the routes may be open, or wait for the release that applies it"))
+		r.close(entry.Key+" restricts access and is not applied yet", diag.CodeAccessClosed, at)
+	default:
+		r.say(diag.New(diag.CodeNotYet, at, message, "the routes are served without it", ""))
+	}
+}
+
+// admitsEveryone says whether a list of allowed source ranges holds every IPv4 and every IPv6 address.
+func admitsEveryone(key, value string) bool {
+	if key != "whitelist-source-range" && key != "allowlist-source-range" {
+		return false
+	}
+	var v4, v6 bool
+	for _, item := range strings.Split(value, ",") {
+		p, err := netip.ParsePrefix(strings.TrimSpace(item))
+		if err != nil {
+			return false
+		}
+		v4 = v4 || p.Bits() == 0 && p.Addr().Is4()
+		v6 = v6 || p.Bits() == 0 && p.Addr().Is6()
+	}
+	return v4 && v6
+}
+
+// Value is the value of an entry by the order of lookup, its place, and whether it is there. Asking for a key that
+// is not in the table is a fault of ours.
+func (r *Reader) Value(key string) (string, diag.Origin, bool) {
+	entry, ok := r.table.Find(key, r.on)
+	if !ok {
+		panic("dialect: " + r.table.Name + " has no entry " + key)
+	}
+	whole := r.firstSpelling(entry)
+	if whole == "" {
+		return "", diag.Origin{}, false
+	}
+	return strings.TrimSpace(r.annotations[whole]), r.at(whole), true
+}
+
+// Bad says that a value is none of the accepted forms.
+func (r *Reader) Bad(at diag.Origin, value, accepted, effect string) {
+	fix := "write " + accepted
+	if near, ok := Nearest(value, strings.FieldsFunc(accepted, func(c rune) bool { return c == ',' || c == ' ' })); ok {
+		fix = "did you mean " + near + "?"
+	}
+	r.say(diag.New(diag.CodeBadValue, at, fmt.Sprintf("%q is not %s", value, accepted), effect, fix))
+}
+
+// Bool reads what strconv.ParseBool accepts, as Traefik 1.7 did; a bad value is diagnosed and counts as absent.
+func (r *Reader) Bool(key string) (value bool, at diag.Origin, ok bool) {
+	text, at, ok := r.Value(key)
+	if !ok {
+		return false, at, false
+	}
+	b, err := strconv.ParseBool(text)
+	if err != nil {
+		r.Bad(at, text, "true or false", "it has no effect")
+		return false, at, false
+	}
+	return b, at, true
+}
+
+// Say adds a diagnostic of the dialect's own.
+func (r *Reader) Say(d diag.D) { r.say(d) }

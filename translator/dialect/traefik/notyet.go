@@ -1,0 +1,99 @@
+package traefik
+
+import "github.com/postern-gateway/postern/translator/dialect"
+
+// notYet are the annotations of Traefik 1.7 that have no effect yet. Those that restrict access close their routes.
+var notYet = []dialect.Annotation{
+	ingress("rewrite-target", "a path", "Replaces the matched prefix of the path."),
+	ingress("request-modifier", "AddPrefix, ReplacePath or ReplacePathRegex", "Changes the path before the backend sees it."),
+	ingress("app-root", "a path", "Redirects / to another path."),
+	ingress("service-weights", "YAML: Service to percentage", "Splits a path's requests over its Services."),
+	ingress("error-pages", "YAML", "Answers failed requests from another backend."),
+	aliased("redirect-regex", "traefik.frontend.redirect.regex", "a regular expression", "Redirects URLs that match."),
+	aliased("redirect-replacement", "traefik.frontend.redirect.replacement", "a replacement", "Where redirect-regex redirects to."),
+	ingress("whitelist-source-range", "a list of CIDRs", "Admits only these addresses."),
+	ingress("whitelist-x-forwarded-for", "true or false", "Reads the address from X-Forwarded-For."),
+	ingress("auth-type", "basic, digest or forward", "Asks who the user is."),
+	ingress("auth-secret", "a Secret's name", "The users of basic and digest."),
+	ingress("auth-realm", "a name", "The realm shown."),
+	ingress("auth-header-field", "a header's name", "Carries the user's name to the backend."),
+	ingress("auth-remove-header", "true or false", "Drops Authorization before the backend."),
+	ingress("auth-url", "a URL", "The server that forward asks."),
+	ingress("auth-trust-headers", "true or false", "Passes X-Forwarded headers to that server."),
+	ingress("auth-response-headers", "a list of header names", "Copied from its answer to the request."),
+	ingress("auth-tls-secret", "a Secret's name", "Client certificate towards that server."),
+	ingress("auth-tls-insecure", "true or false", "Does not verify that server."),
+	ingress("rate-limit", "YAML", "Limits requests by client, host or header."),
+	ingress("pass-client-tls-cert", "YAML", "Passes the client's certificate in headers."),
+	aliased("pass-tls-cert", "traefik.frontend.passTLSCert", "true or false", "Passes the client's certificate (deprecated)."),
+	ingress("custom-request-headers", "K:V||K:V", "Sets or deletes request headers."),
+	ingress("custom-response-headers", "K:V||K:V", "Sets or deletes response headers."),
+	ingress("allowed-hosts", "a list of hosts", "Admits only these hosts."),
+	ingress("proxy-headers", "a list of header names", "Where the host is read from for allowed-hosts."),
+	ingress("ssl-temporary-redirect", "true or false", "Makes ssl-redirect temporary."),
+	ingress("ssl-host", "a host", "The host that ssl-redirect names."),
+	ingress("ssl-force-host", "true or false", "Redirects HTTPS requests for other hosts too."),
+	ingress("ssl-proxy-headers", "K:V||K:V", "Headers by which a request counts as HTTPS."),
+	ingress("hsts-max-age", "seconds", "Strict-Transport-Security."),
+	ingress("hsts-include-subdomains", "true or false", "Adds includeSubDomains to it."),
+	ingress("hsts-preload", "true or false", "Adds preload to it."),
+	ingress("force-hsts", "true or false", "Sends it over HTTP too."),
+	ingress("frame-deny", "true or false", "X-Frame-Options: DENY."),
+	ingress("custom-frame-options-value", "a value", "X-Frame-Options."),
+	ingress("content-type-nosniff", "true or false", "X-Content-Type-Options: nosniff."),
+	ingress("browser-xss-filter", "true or false", "X-XSS-Protection."),
+	ingress("custom-browser-xss-value", "a value", "X-XSS-Protection's value."),
+	ingress("content-security-policy", "a value", "Content-Security-Policy."),
+	ingress("public-key", "a value", "Public-Key-Pins."),
+	ingress("referrer-policy", "a value", "Referrer-Policy."),
+	ingress("is-development", "true or false", "Switches the security headers off."),
+	service("affinity", "true or false", "Keeps a client at one endpoint by a cookie.", "traefik.backend.loadbalancer.stickiness", "traefik.backend.loadbalancer.sticky"),
+	service("session-cookie-name", "a name", "The name of that cookie.", "traefik.backend.loadbalancer.stickiness.cookieName"),
+	service("session-secure", "true or false", "Makes that cookie Secure."),
+	service("session-http-only", "true or false", "Makes that cookie HttpOnly."),
+	service("session-same-site", "none, lax or strict", "SameSite of that cookie."),
+	service("load-balancer-method", "wrr or drr", "How endpoints are chosen.", "traefik.backend.loadbalancer.method"),
+	service("circuit-breaker-expression", "an expression", "When the backend is left alone.", "traefik.backend.circuitbreaker"),
+	service("max-conn-amount", "a number", "Limits concurrent requests."),
+	service("max-conn-extractor-func", "client.ip, request.host or request.header.NAME", "By what they are counted."),
+	service("buffering", "YAML", "Buffers and limits bodies."),
+	service("responseforwarding-flushinterval", "a duration", "How often a response is flushed."),
+}
+
+// laterTraefik are annotations of Traefik 2 and 3, which share the prefix. A middleware may be what guards the
+// route, so it closes.
+var laterTraefik = []dialect.Annotation{
+	ingress("router.entrypoints", "a list", "Traefik 2 and 3: entry points."),
+	restricting(ingress("router.middlewares", "a list", "Traefik 2 and 3: middlewares, authentication among them.")),
+	ingress("router.priority", "a number", "Traefik 2 and 3: order of routers."),
+	ingress("router.pathmatcher", "PathPrefix or Path", "Traefik 2 and 3: how paths match."),
+	ingress("router.rulesyntax", "v2 or v3", "Traefik 3: the syntax of rules."),
+	ingress("router.tls", "true or false", "Traefik 2 and 3: TLS."),
+	ingress("router.tls.certresolver", "a name", "Traefik 2 and 3: where certificates come from."),
+	ingress("router.tls.domains.0.main", "a host", "Traefik 2 and 3: a certificate's domain."),
+	restricting(ingress("router.tls.options", "a name", "Traefik 2 and 3: TLS options, client certificates among them.")),
+	service("service.passhostheader", "true or false", "Traefik 2 and 3: Host towards the backend."),
+	service("service.serversscheme", "http, https or h2c", "Traefik 2 and 3: how the backend is spoken to."),
+	service("service.serverstransport", "a name", "Traefik 2 and 3: TLS towards the backend."),
+	service("service.sticky.cookie", "true or false", "Traefik 2 and 3: affinity."),
+	service("service.sticky.cookie.name", "a name", "Traefik 2 and 3: affinity cookie."),
+}
+
+func ingress(key, valueType, doc string) dialect.Annotation {
+	return dialect.Annotation{Key: key, On: dialect.OnIngress, Type: valueType, Support: dialect.NotYet, Doc: doc}
+}
+
+func aliased(key, alias, valueType, doc string) dialect.Annotation {
+	a := ingress(key, valueType, doc)
+	a.Aliases = []string{alias}
+	return a
+}
+
+func service(key, valueType, doc string, aliases ...string) dialect.Annotation {
+	return dialect.Annotation{Key: key, On: dialect.OnService, Type: valueType, Support: dialect.NotYet, Doc: doc, Aliases: aliases}
+}
+
+func restricting(a dialect.Annotation) dialect.Annotation {
+	a.Restricts = true
+	return a
+}

@@ -1,0 +1,188 @@
+package traefik
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	networkingv1 "k8s.io/api/networking/v1"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/dialect"
+	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+var routing = []dialect.Annotation{
+	{
+		Key: "rule-type", Aliases: []string{"traefik.frontend.rule.type"}, On: dialect.OnIngress,
+		Type:    "Path, PathPrefix, PathStrip, PathPrefixStrip or ReplacePath",
+		Support: dialect.Approximated,
+		Note: "Prefixes end at a path element: /foo never matches /foobar, unless --traefik-path-prefix=string is set. " +
+			"A stripped prefix also redirects /foo to /foo/, sets X-Forwarded-Prefix in place of a client's, and puts Location and cookie paths under the prefix. " +
+			"ReplacePath does not send X-Replaced-Path.",
+		Doc:     "How the paths of the Ingress match, and what of them the backend sees. It overrides pathType.",
+		Example: "PathPrefixStrip",
+	},
+	{
+		Key: "priority", Aliases: []string{"traefik.frontend.priority"}, On: dialect.OnIngress, Type: "a whole number",
+		Support: dialect.Approximated,
+		Note:    "It orders the rules of one host, or those without a host; it never puts a broader host before a narrower one.",
+		Doc:     "Above 0, it takes the place of the rule's length where rules are ordered.",
+		Example: "10",
+	},
+	{
+		Key: "frontend-entry-points", Aliases: []string{"traefik.frontend.entryPoints"}, On: dialect.OnIngress,
+		Type: "a list of http, https", Support: dialect.Approximated,
+		Note:    "By default all open entries serve the Ingress; Traefik's default was http alone.",
+		Doc:     "The entry points that serve the Ingress.",
+		Example: "http,https",
+	},
+}
+
+// The values of rule-type.
+const (
+	rulePath            = "Path"
+	rulePathPrefix      = "PathPrefix"
+	rulePathStrip       = "PathStrip"
+	rulePathPrefixStrip = "PathPrefixStrip"
+	ruleReplacePath     = "ReplacePath"
+)
+
+var ruleTypes = []string{rulePath, rulePathPrefix, rulePathStrip, rulePathPrefixStrip, ruleReplacePath}
+
+// Shape reads the annotations of an Ingress. With infer, the backend protocol follows Traefik's inference from the
+// Service port; an Ingress that carries another dialect's annotations too is native in what no annotation says.
+func Shape(ing source.Ingress, s dialect.Settings, infer bool) (dialect.Shape, []diag.D) {
+	r := dialect.Read(Table, dialect.OnIngress, ing.Annotations, ing.AnnotationOrigin)
+	shape := dialect.Shape{Path: dialect.NativePath}
+	if infer {
+		shape.Policies.Protocol = model.ProtocolFromPort
+	}
+	readRouting(r, s, &shape)
+	readRedirects(r, &shape)
+	readBackends(r, &shape)
+	if shape.Closed == nil {
+		shape.Closed = r.Closed
+	}
+	return shape, r.Diagnostics
+}
+
+func readRouting(r *dialect.Reader, s dialect.Settings, shape *dialect.Shape) {
+	if text, at, ok := r.Value("priority"); ok {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			r.Bad(at, text, "a whole number", "the rules are ordered as if it were absent")
+		} else {
+			shape.Priority = n
+			shape.Annotations = append(shape.Annotations, at)
+		}
+	}
+	if text, at, ok := r.Value("frontend-entry-points"); ok {
+		readEntries(r, s, text, at, shape)
+	}
+	read := pathReader{settings: s}
+	if text, at, ok := r.Value("rule-type"); ok {
+		shape.Annotations = append(shape.Annotations, at)
+		read.ruleType = text
+		if !slices.Contains(ruleTypes, text) {
+			r.Bad(at, text, strings.Join(ruleTypes, ", "), "its paths answer 503")
+			read.ruleType = rulePathPrefix
+			shape.Closed = &model.Closed{Reason: text + " is not a rule-type", Code: diag.CodeBadValue, Origin: at}
+		}
+	}
+	shape.Path = read.path
+}
+
+func readEntries(r *dialect.Reader, s dialect.Settings, text string, at diag.Origin, shape *dialect.Shape) {
+	shape.Annotations = append(shape.Annotations, at)
+	// An Ingress whose entry points are all unknown must not fall back to "all".
+	shape.Entries = []string{}
+	for _, name := range strings.Split(text, ",") {
+		name = strings.TrimSpace(name)
+		if slices.Contains(s.Entries, name) {
+			shape.Entries = append(shape.Entries, name)
+			continue
+		}
+		r.Say(diag.New(diag.CodeNoSuchEntry, at, fmt.Sprintf("there is no entry point %q", name),
+			"the Ingress is not served there", "name one of "+strings.Join(s.Entries, ", ")))
+	}
+}
+
+// pathReader reads the paths of an Ingress; ruleType is empty where the annotation is absent.
+type pathReader struct {
+	settings dialect.Settings
+	ruleType string
+}
+
+func (p pathReader) path(rule networkingv1.HTTPIngressPath, at diag.Origin) ([]dialect.PathClaim, []diag.D) {
+	if i := strings.IndexAny(rule.Path, "{};"); i >= 0 {
+		return closedLanguage(rule.Path, i, at)
+	}
+	var claims []dialect.PathClaim
+	var ds []diag.D
+	// A comma separates alternatives (rules/rules.go).
+	for _, one := range strings.Split(rule.Path, ",") {
+		rule.Path = strings.TrimSpace(one)
+		cs, more := p.one(rule, at)
+		claims, ds = append(claims, cs...), append(ds, more...)
+	}
+	return claims, ds
+}
+
+// closedLanguage closes what begins like a path in Traefik's own language, up to its first special character.
+func closedLanguage(path string, i int, at diag.Origin) ([]dialect.PathClaim, []diag.D) {
+	literal, _ := dialect.CleanPath(path[:strings.LastIndex(path[:i], "/")+1])
+	d := diag.New(diag.CodePathLanguage, at, fmt.Sprintf("%q in the path %q is Traefik's path language", path[i:i+1], path),
+		model.Prefix(literal).String()+" answers 503", "write plain paths, one for each alternative")
+	closed := &model.Closed{Reason: d.Message, Code: d.Code, Origin: at}
+	return []dialect.PathClaim{{Match: model.Prefix(literal), RuleType: rulePathPrefix, Closed: closed}}, []diag.D{d}
+}
+
+func (p pathReader) one(rule networkingv1.HTTPIngressPath, at diag.Origin) ([]dialect.PathClaim, []diag.D) {
+	if p.ruleType == "" {
+		claims, ds := dialect.NativePath(rule, at)
+		exact := rule.PathType != nil && *rule.PathType == networkingv1.PathTypeExact
+		byElement := rule.PathType != nil && *rule.PathType == networkingv1.PathTypePrefix
+		if p.settings.StringPrefix && !exact && !byElement {
+			claims[0].Match = p.prefix(claims[0].Match.Value)
+		}
+		return claims, ds
+	}
+	value, ds, closed := dialect.CheckPath(rule.Path, at)
+	c := dialect.PathClaim{RuleType: p.ruleType, Closed: closed, Match: model.PathMatch{Kind: model.PathExact, Value: value}}
+	if rule.Path == "" {
+		// Without a path Traefik builds no path rule, so there is nothing to strip or replace.
+		return []dialect.PathClaim{{Match: model.Prefix("/")}}, ds
+	}
+	switch p.ruleType {
+	case rulePathPrefix:
+		c.Match = p.prefix(value)
+	case rulePathPrefixStrip:
+		c.Match = p.prefix(value)
+		c.Strip = strip(c.Match)
+	case rulePathStrip:
+		c.Strip = strip(c.Match)
+	case ruleReplacePath:
+		// A modifier and no matcher: it takes every path of the host (rules/rules.go, replacePath).
+		c.Match, c.Replace = model.Prefix("/"), value
+	}
+	return []dialect.PathClaim{c}, ds
+}
+
+func (p pathReader) prefix(value string) model.PathMatch {
+	if p.settings.StringPrefix && value != "/" {
+		return model.PathMatch{Kind: model.PathStringPrefix, Value: value}
+	}
+	return model.Prefix(value)
+}
+
+// strip takes off what the path matched; there is nothing to take off of /.
+func strip(m model.PathMatch) *model.Strip {
+	prefix := strings.TrimRight(m.Value, "/")
+	if prefix == "" {
+		return nil
+	}
+	return &model.Strip{Prefix: prefix}
+}

@@ -1,0 +1,194 @@
+package envoy
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	sniv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/cert_mappers/sni/v3"
+	selectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/cert_selectors/on_demand_secret/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// The edge: values of Envoy's best practices for an edge proxy (configuration/best_practices/edge), but that streams
+// may take as long as they move.
+const (
+	bufferLimitBytes          = 32 * 1024
+	maxRequestHeadersKiB      = 60
+	maxHeadersCount           = 100
+	maxConcurrentStreams      = 100
+	initialStreamWindowBytes  = 64 * 1024
+	initialConnectionWindow   = 1024 * 1024
+	connectionIdleTimeout     = time.Hour
+	streamIdleTimeout         = 5 * time.Minute
+	requestHeadersTimeout     = 10 * time.Second
+	delayedCloseTimeout       = time.Second
+	luaFilterName             = "envoy.filters.http.lua"
+	routerFilterName          = "envoy.filters.http.router"
+	connectionManagerName     = "envoy.filters.network.http_connection_manager"
+	earlyHeaderMutationName   = "envoy.http.early_header_mutation.header_mutation"
+	transportSocketName       = "envoy.transport_sockets.tls"
+	certificateSelectorName   = "envoy.tls.certificate_selectors.on_demand_secret"
+	certificateMapperName     = "envoy.tls.certificate_mappers.sni"
+	stdoutAccessLogName       = "envoy.access_loggers.stdout"
+	upstreamConnectionFailure = "UF"
+)
+
+func listener(entry model.Entry, edge model.Edge) *listenerv3.Listener {
+	l := &listenerv3.Listener{
+		Name:                          entry.Name,
+		Address:                       socketAddress(entry.Address),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimitBytes),
+	}
+	if len(edge.TrustedProxies) > 0 {
+		chain := filterChain("trusted", entry, true)
+		chain.FilterChainMatch = &listenerv3.FilterChainMatch{DirectSourcePrefixRanges: ranges(edge.TrustedProxies)}
+		l.FilterChains = append(l.FilterChains, chain)
+	}
+	l.FilterChains = append(l.FilterChains, filterChain("untrusted", entry, false))
+	return l
+}
+
+func socketAddress(a netip.AddrPort) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address:       a.Addr().String(),
+		PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(a.Port())},
+	}}}
+}
+
+func ranges(prefixes []netip.Prefix) []*corev3.CidrRange {
+	var out []*corev3.CidrRange
+	for _, p := range prefixes {
+		out = append(out, &corev3.CidrRange{
+			AddressPrefix: p.Addr().String(), PrefixLen: wrapperspb.UInt32(uint32(p.Bits())),
+		})
+	}
+	return out
+}
+
+func filterChain(name string, entry model.Entry, trusted bool) *listenerv3.FilterChain {
+	chain := &listenerv3.FilterChain{
+		Name: name,
+		Filters: []*listenerv3.Filter{{
+			Name:       connectionManagerName,
+			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: typed(connectionManager(entry, trusted))},
+		}},
+	}
+	if entry.TLS {
+		chain.TransportSocket = &corev3.TransportSocket{
+			Name:       transportSocketName,
+			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed(downstreamTLS())},
+		}
+	}
+	return chain
+}
+
+func connectionManager(entry model.Entry, trusted bool) *hcmv3.HttpConnectionManager {
+	return &hcmv3.HttpConnectionManager{
+		StatPrefix: entry.Name,
+		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
+			ConfigSource: ads(), RouteConfigName: entry.Name,
+		}},
+		UseRemoteAddress:             wrapperspb.Bool(!trusted),
+		SkipXffAppend:                true,
+		NormalizePath:                wrapperspb.Bool(true),
+		MergeSlashes:                 true,
+		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_UNESCAPE_AND_REDIRECT,
+		StripTrailingHostDot:         true,
+		ServerHeaderTransformation:   hcmv3.HttpConnectionManager_PASS_THROUGH,
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
+			IdleTimeout:                  durationpb.New(connectionIdleTimeout),
+			MaxHeadersCount:              wrapperspb.UInt32(maxHeadersCount),
+			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
+		},
+		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+			MaxConcurrentStreams:        wrapperspb.UInt32(maxConcurrentStreams),
+			InitialStreamWindowSize:     wrapperspb.UInt32(initialStreamWindowBytes),
+			InitialConnectionWindowSize: wrapperspb.UInt32(initialConnectionWindow),
+		},
+		MaxRequestHeadersKb:           wrapperspb.UInt32(maxRequestHeadersKiB),
+		StreamIdleTimeout:             durationpb.New(streamIdleTimeout),
+		RequestHeadersTimeout:         durationpb.New(requestHeadersTimeout),
+		DelayedCloseTimeout:           durationpb.New(delayedCloseTimeout),
+		UpgradeConfigs:                []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+		LocalReplyConfig:              localReplies(),
+		AccessLog:                     []*accesslogv3.AccessLog{failureLog()},
+		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{headerMutation(entry, trusted)},
+		HttpFilters: []*hcmv3.HttpFilter{
+			{Name: luaFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&luav3.Lua{SourceCodes: scripts()})}},
+			{Name: routerFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&routerv3.Router{SuppressEnvoyHeaders: true})}},
+		},
+	}
+}
+
+// localReplies has the proxy's own answers name their status and nothing else: Envoy's words tell of backends and
+// are for the operator.
+func localReplies() *hcmv3.LocalReplyConfig {
+	return &hcmv3.LocalReplyConfig{BodyFormat: &corev3.SubstitutionFormatString{
+		Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
+			Specifier: &corev3.DataSource_InlineString{InlineString: "%RESPONSE_CODE%\n"},
+		}},
+	}}
+}
+
+// failureLog writes one JSON line for a request whose backend could not be reached, to the proxy's standard output.
+func failureLog() *accesslogv3.AccessLog {
+	fields := map[string]*structpb.Value{}
+	for name, operator := range map[string]string{
+		"time":              "%START_TIME%",
+		"upstream_cluster":  "%UPSTREAM_CLUSTER_RAW%",
+		"upstream_host":     "%UPSTREAM_HOST%",
+		"response_flags":    "%RESPONSE_FLAGS%",
+		"transport_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+		"route_entry":       "%FILTER_CHAIN_NAME%",
+	} {
+		fields[name] = structpb.NewStringValue(operator)
+	}
+	return &accesslogv3.AccessLog{
+		Name: stdoutAccessLogName,
+		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
+			ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: []string{upstreamConnectionFailure}},
+		}},
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: typed(&streamv3.StdoutAccessLog{
+			AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{
+				Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: &structpb.Struct{Fields: fields}},
+			}},
+		})},
+	}
+}
+
+// downstreamTLS selects the certificate by SNI on demand, so that a new host never touches the listener. Envoy
+// refuses such a selector unless both kinds of session resumption are off.
+func downstreamTLS() *tlsv3.DownstreamTlsContext {
+	return &tlsv3.DownstreamTlsContext{
+		CommonTlsContext: &tlsv3.CommonTlsContext{
+			TlsParams:     &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
+			AlpnProtocols: []string{"h2", "http/1.1"},
+			CustomTlsCertificateSelector: &corev3.TypedExtensionConfig{
+				Name: certificateSelectorName,
+				TypedConfig: typed(&selectorv3.Config{
+					ConfigSource: ads(),
+					CertificateMapper: &corev3.TypedExtensionConfig{
+						Name: certificateMapperName, TypedConfig: typed(&sniv3.SNI{DefaultValue: DefaultSecretName}),
+					},
+				}),
+			},
+		},
+		SessionTicketKeysType:            &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true},
+		DisableStatefulSessionResumption: true,
+	}
+}
+
+func portText(a netip.AddrPort) string { return strconv.Itoa(int(a.Port())) }

@@ -1,0 +1,123 @@
+// Package envoy renders the model as Envoy's xDS v3 resources. docs/design/xds.md describes their shape.
+//
+// It renders typed protos only; what a user wrote never becomes part of a template, a script or a format string.
+package envoy
+
+import (
+	"cmp"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// The type URLs of the resources.
+const (
+	TypeListener = "type.googleapis.com/envoy.config.listener.v3.Listener"
+	TypeRoute    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+	TypeCluster  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+	TypeEndpoint = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+	TypeSecret   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+)
+
+// Resource is one xDS resource and where it comes from.
+type Resource struct {
+	TypeURL string
+	Name    string
+	Message proto.Message
+	// Origins are the places behind the resource; never empty.
+	Origins model.Origins
+}
+
+// Render makes every resource of a gateway, sorted by type and name. Certificates are served by SNI on demand
+// (see CertificateSecret) and are not among them.
+func Render(g model.Gateway) []Resource {
+	var out []Resource
+	add := func(typeURL, name string, m proto.Message, origins model.Origins) {
+		if len(origins) == 0 {
+			origins = model.Origins{settingsOrigin}
+		}
+		out = append(out, Resource{TypeURL: typeURL, Name: name, Message: m, Origins: origins})
+	}
+	for _, t := range g.Tables {
+		add(TypeListener, t.Entry.Name, listener(t.Entry, g.Edge), nil)
+		add(TypeRoute, t.Entry.Name, routeConfiguration(t, g.Edge), tableOrigins(t))
+	}
+	for _, b := range g.Backends {
+		add(TypeCluster, b.Name, cluster(b), b.Origins)
+	}
+	for _, a := range g.Assignments {
+		add(TypeEndpoint, a.Name, assignment(a), a.Origins)
+	}
+	if len(g.Edge.UpstreamTrust) > 0 && slices.ContainsFunc(g.Backends, verifies) {
+		add(TypeSecret, TrustName, trustSecret(g.Edge.UpstreamTrust), nil)
+	}
+	slices.SortFunc(out, func(a, b Resource) int {
+		return cmp.Or(cmp.Compare(a.TypeURL, b.TypeURL), cmp.Compare(a.Name, b.Name))
+	})
+	return out
+}
+
+// settingsOrigin is behind what depends on settings alone.
+var settingsOrigin = diag.Origin{Kind: "flag", Name: "settings"}
+
+func tableOrigins(t model.Table) model.Origins {
+	var out model.Origins
+	seen := map[string]bool{}
+	note := func(routes []model.Route) {
+		for _, r := range routes {
+			if at := r.Origins[0]; !seen[at.Object()] {
+				seen[at.Object()] = true
+				at.Field, at.Annotation = "", ""
+				out = append(out, at)
+			}
+		}
+	}
+	for _, h := range slices.Concat(t.Exact, t.Wildcard) {
+		note(h.Routes)
+	}
+	note(t.Any)
+	note(t.Default)
+	return out
+}
+
+// metadataKey is the filter metadata under which origins travel; no data plane reads it.
+const metadataKey = "postern.dev"
+
+// originMetadata writes origins without file and line: a comment added to a file must not change a resource.
+func originMetadata(origins model.Origins) *corev3.Metadata {
+	var values []*structpb.Value
+	for _, o := range origins {
+		values = append(values, structpb.NewStringValue(o.String()))
+	}
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
+		metadataKey: {Fields: map[string]*structpb.Value{
+			"origins": structpb.NewListValue(&structpb.ListValue{Values: values}),
+		}},
+	}}
+}
+
+// typed packs a message; that a message of ours does not marshal is a fault of ours.
+func typed(m proto.Message) *anypb.Any {
+	a := &anypb.Any{}
+	if err := anypb.MarshalFrom(a, m, proto.MarshalOptions{Deterministic: true}); err != nil {
+		panic("envoy: " + err.Error())
+	}
+	return a
+}
+
+// ads is the configuration source of everything that is discovered.
+func ads() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+	}
+}
+
+func verifies(b model.Backend) bool { return b.TLS != nil && !b.TLS.SkipVerify }

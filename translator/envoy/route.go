@@ -1,0 +1,199 @@
+package envoy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// routeConfiguration renders one entry's table. Envoy chooses one virtual host and never looks at another, so each
+// ends with the routes of every broader host.
+func routeConfiguration(t model.Table, edge model.Edge) *routev3.RouteConfiguration {
+	rc := &routev3.RouteConfiguration{
+		Name:                     t.Entry.Name,
+		IgnorePortInHostMatching: true,
+		RequestHeadersToRemove:   []string{"x-envoy-external-address", "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count"},
+	}
+	rest := slices.Concat(t.Any, t.Default)
+	for _, h := range t.Exact {
+		b := hostBuilder{entry: t.Entry, edge: edge, exact: h.Host.Name()}
+		b.add(h.Routes, nil)
+		for _, w := range t.Wildcard {
+			if w.Host.Covers(h.Host) {
+				b.add(w.Routes, nil)
+			}
+		}
+		b.add(rest, nil)
+		rc.VirtualHosts = append(rc.VirtualHosts, b.virtualHost(h.Host.Name()))
+	}
+	for _, w := range t.Wildcard {
+		b := hostBuilder{entry: t.Entry, edge: edge}
+		b.add(w.Routes, []*routev3.HeaderMatcher{oneLabel(w.Host)})
+		b.add(rest, nil)
+		rc.VirtualHosts = append(rc.VirtualHosts, b.virtualHost(w.Host.Name()))
+	}
+	if len(rest) > 0 {
+		b := hostBuilder{entry: t.Entry, edge: edge}
+		b.add(rest, nil)
+		rc.VirtualHosts = append(rc.VirtualHosts, b.virtualHost("*"))
+	}
+	return rc
+}
+
+// oneLabel admits exactly one label in place of a wildcard's star. Envoy's *.x takes any number of them; that the
+// suffix fits is already sure, so counting dots is enough, and keeps the regex small whatever the host's length.
+func oneLabel(h model.Host) *routev3.HeaderMatcher {
+	return headerMatch(":authority", regex(fmt.Sprintf(`[^.]*(?:\.[^.]*){%d}`, strings.Count(h.Name(), "."))))
+}
+
+// hostBuilder gathers the routes of one virtual host.
+type hostBuilder struct {
+	entry model.Entry
+	edge  model.Edge
+	// exact is the virtual host's one name, empty where it has many.
+	exact  string
+	routes []*routev3.Route
+}
+
+func (b *hostBuilder) virtualHost(domain string) *routev3.VirtualHost {
+	return &routev3.VirtualHost{Name: domain, Domains: []string{domain}, Routes: b.routes}
+}
+
+// add renders routes, each under the given header matches.
+func (b *hostBuilder) add(routes []model.Route, under []*routev3.HeaderMatcher) {
+	for _, r := range routes {
+		rb := routeBuilder{hostBuilder: b, route: r, under: under}
+		switch action := r.Action.(type) {
+		case *model.Closed:
+			rb.closed()
+		case *model.Forward:
+			rb.forward(action)
+		}
+	}
+}
+
+// routeBuilder renders one route of the model, which may take several of Envoy's.
+type routeBuilder struct {
+	*hostBuilder
+	route model.Route
+	under []*routev3.HeaderMatcher
+}
+
+// emit adds a route for a match under the builder's header matches and more of them.
+func (b *routeBuilder) emit(match *routev3.RouteMatch, more []*routev3.HeaderMatcher, fill func(*routev3.Route)) {
+	match.Headers = slices.Concat(b.under, more)
+	r := &routev3.Route{Match: match, Metadata: originMetadata(b.route.Origins)}
+	fill(r)
+	b.routes = append(b.routes, r)
+}
+
+func (b *routeBuilder) closed() {
+	b.emit(pathMatch(b.route.Path), nil, func(r *routev3.Route) {
+		r.Action = directResponse(503)
+	})
+}
+
+func directResponse(status uint32) *routev3.Route_DirectResponse {
+	return &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{Status: status}}
+}
+
+func (b *routeBuilder) forward(f *model.Forward) {
+	if b.route.HTTPSRedirect != nil {
+		b.httpsRedirect(*b.route.HTTPSRedirect)
+	}
+	if f.Strip == nil {
+		b.emit(pathMatch(b.route.Path), nil, func(r *routev3.Route) {
+			r.Action = &routev3.Route_Route{Route: b.routeAction(f, replacePath(f.ReplacePath))}
+		})
+		return
+	}
+	b.stripped(f)
+}
+
+// pathMatch is the match of a rule's path.
+func pathMatch(p model.PathMatch) *routev3.RouteMatch {
+	switch {
+	case p.Kind == model.PathExact:
+		return exactPath(p.Value)
+	case p.Kind == model.PathStringPrefix || p.Value == "/":
+		return prefixPath(p.Value)
+	default:
+		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: p.Value}}
+	}
+}
+
+func exactPath(p string) *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: p}}
+}
+
+func prefixPath(p string) *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: p}}
+}
+
+func regex(pattern string) *matcherv3.StringMatcher {
+	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: pattern}}}
+}
+
+func headerMatch(name string, m *matcherv3.StringMatcher) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: m}}
+}
+
+// reading admits GET and HEAD: the methods that every status of a redirect leaves as they are.
+func reading() *routev3.HeaderMatcher { return headerMatch(":method", regex("GET|HEAD")) }
+
+// rewrite is how the path changes on its way to the backend; a nil rewrite leaves it.
+type rewrite func(*routev3.RouteAction)
+
+func prefixRewrite(to string) rewrite {
+	return func(a *routev3.RouteAction) { a.PrefixRewrite = to }
+}
+
+func regexRewrite(pattern, to string) rewrite {
+	return func(a *routev3.RouteAction) {
+		a.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{
+			Pattern: &matcherv3.RegexMatcher{Regex: pattern}, Substitution: to,
+		}
+	}
+}
+
+// replacePath sends every request to one path; nil where that is not asked for.
+func replacePath(path string) rewrite {
+	if path == "" {
+		return nil
+	}
+	return regexRewrite("^/.*$", path)
+}
+
+func (b *routeBuilder) routeAction(f *model.Forward, change rewrite) *routev3.RouteAction {
+	a := &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: f.Backend},
+		// No limit on how long a response takes: the stream idle timeout ends one that stands still.
+		Timeout: durationpb.New(0),
+		RetryPolicy: &routev3.RetryPolicy{
+			RetryOn: "connect-failure,refused-stream,reset-before-request", NumRetries: wrapperspb.UInt32(1),
+		},
+	}
+	if f.Host != "" {
+		a.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: f.Host}
+	}
+	if change != nil {
+		change(a)
+	}
+	return a
+}
+
+// overwriteHeader sets a header to a literal value, in which a % is no operator.
+func overwriteHeader(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, Value: strings.ReplaceAll(value, "%", "%%")},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}

@@ -1,0 +1,61 @@
+package envoy
+
+import (
+	"regexp"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// stripped renders a route whose prefix the backend does not see. The prefix itself and what is below it are matched
+// apart, each with a rewrite that leaves exactly one slash: neither // nor a climbing /.. can come of it.
+func (b *routeBuilder) stripped(f *model.Forward) {
+	prefix := f.Strip.Prefix
+	fill := func(change rewrite) func(*routev3.Route) {
+		return func(r *routev3.Route) {
+			r.Action = &routev3.Route_Route{Route: b.routeAction(f, change)}
+			r.RequestHeadersToAdd = []*corev3.HeaderValueOption{overwriteHeader("x-forwarded-prefix", prefix)}
+			if b.route.Path.Kind != model.PathExact {
+				r.TypedPerFilterConfig = underPrefix(prefix)
+			}
+		}
+	}
+	if b.route.Path.Kind == model.PathExact {
+		b.emit(exactPath(b.route.Path.Value), nil, fill(prefixRewrite("/")))
+		return
+	}
+	if b.edge.SlashRedirect {
+		b.emit(exactPath(prefix), []*routev3.HeaderMatcher{reading()}, func(r *routev3.Route) {
+			r.Action = &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{
+				PathRewriteSpecifier: &routev3.RedirectAction_PathRedirect{PathRedirect: prefix + "/"},
+				ResponseCode:         routev3.RedirectAction_FOUND,
+			}}
+		})
+	}
+	b.emit(exactPath(prefix), nil, fill(prefixRewrite("/")))
+	b.emit(prefixPath(prefix+"/"), nil, fill(prefixRewrite("/")))
+	if b.route.Path.Kind == model.PathStringPrefix {
+		// Traefik's own reading takes /foobar for /foo and bar. What follows may not begin with a dot: /foo../x
+		// would climb out of what the route opens.
+		quoted := regexp.QuoteMeta(prefix)
+		match := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{
+			SafeRegex: regex(quoted + `[^./].*`).GetSafeRegex(),
+		}}
+		b.emit(match, nil, fill(regexRewrite("^"+quoted, "/")))
+	}
+}
+
+// underPrefix has the script put Location and cookie paths of the response under the prefix.
+func underPrefix(prefix string) map[string]*anypb.Any {
+	return map[string]*anypb.Any{luaFilterName: typed(&luav3.LuaPerRoute{
+		Override: &luav3.LuaPerRoute_Name{Name: PrefixScript},
+		FilterContext: &structpb.Struct{Fields: map[string]*structpb.Value{
+			"prefix": structpb.NewStringValue(prefix),
+		}},
+	})}
+}

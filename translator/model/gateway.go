@@ -1,0 +1,128 @@
+package model
+
+import (
+	"net/netip"
+
+	"github.com/postern-gateway/postern/translator/diag"
+)
+
+// Gateway is what the gateway does: fully resolved, sorted, ready to be rendered or asked.
+type Gateway struct {
+	Edge Edge
+	// Tables has one table for each open entry, in the order of the entries.
+	Tables       []Table
+	Backends     []Backend
+	Assignments  []Assignment
+	Certificates []Certificate
+	// Default is the certificate of names that have none of their own, nil where there is no HTTPS entry.
+	Default *Certificate
+}
+
+// Edge is what settings say of the whole gateway.
+type Edge struct {
+	// HTTPSPublicPort is the port that redirects to HTTPS name, left out of URLs when 443.
+	HTTPSPublicPort uint16
+	// TrustedProxies are the peers whose X-Forwarded headers are believed.
+	TrustedProxies []netip.Prefix
+	// SlashRedirect has GET and HEAD of a stripped prefix redirected to its directory form.
+	SlashRedirect bool
+	// UpstreamTrust is the PEM bundle that backends' certificates must chain to.
+	UpstreamTrust []byte
+}
+
+// Table is the routes of one entry. A request tries its exact host, then the wildcard with exactly one label more,
+// then Any, then Default; the first route that matches wins (docs/design/precedence.md).
+type Table struct {
+	Entry Entry
+	// Exact and Wildcard are sorted by host.
+	Exact, Wildcard []HostRoutes
+	// Any holds the routes of rules without a host, Default those of default backends.
+	Any, Default []Route
+}
+
+// HostRoutes is one host's own routes in the order in which they are tried.
+type HostRoutes struct {
+	Host   Host
+	Routes []Route
+}
+
+// Route is one match and what it does.
+type Route struct {
+	Path   PathMatch
+	Action Action
+	// HTTPSRedirect, on an entry without TLS, answers before Action whatever did not come over HTTPS.
+	HTTPSRedirect *HTTPSRedirect
+	Origins       Origins
+	// Losers are the origins of claims to the same host and path that this one beat.
+	Losers []diag.Origin
+	// Object ranks the route among its host's; Priority and Weight are Traefik's (0 where the host has none).
+	Object   ObjectID
+	Priority int
+	Weight   int
+}
+
+// Action is what a matched route does: *Forward or *Closed.
+type Action interface{ action() }
+
+func (*Forward) action() {}
+func (*Closed) action()  {}
+
+// Forward sends the request to a backend.
+type Forward struct {
+	// Backend is the name of a Backend.
+	Backend string
+	Strip   *Strip
+	// ReplacePath is the path that the backend sees whatever was asked, empty for none.
+	ReplacePath string
+	// Host is what the backend sees as Host, empty where it is the client's.
+	Host string
+}
+
+// Backend is a Service port and how it is spoken to; an Envoy cluster.
+type Backend struct {
+	// Name is NS/SERVICE/PORT, with /https or /h2c behind it.
+	Name     string
+	Protocol Protocol
+	TLS      *UpstreamTLS
+	// Assignment is the name of the endpoints.
+	Assignment string
+	Origins    Origins
+}
+
+// UpstreamTLS is what a backend's certificate must show.
+type UpstreamTLS struct {
+	// Names are the DNS names of which the certificate must carry one; the first is the SNI. They never come from
+	// the client.
+	Names []string
+	// SkipVerify accepts any certificate.
+	SkipVerify bool
+}
+
+// Assignment is the endpoints of a Service port.
+type Assignment struct {
+	// Name is NS/SERVICE/PORT of the Service that has the endpoints.
+	Name      string
+	Endpoints []netip.AddrPort
+	Origins   Origins
+}
+
+// Certificate is a key pair and the names it is served for.
+type Certificate struct {
+	// Host is the name it is served for: exact or wildcard; zero for the default certificate.
+	Host    Host
+	Chain   []byte
+	Key     Sensitive
+	Origins Origins
+}
+
+// Sensitive is bytes that must never be printed.
+type Sensitive []byte
+
+// String hides the bytes.
+func (Sensitive) String() string { return "[redacted]" }
+
+// GoString hides the bytes from %#v.
+func (Sensitive) GoString() string { return "[redacted]" }
+
+// MarshalText hides the bytes from JSON.
+func (Sensitive) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }

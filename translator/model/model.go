@@ -1,0 +1,137 @@
+// Package model is the gateway between the dialects and Envoy: what objects ask for (Claim) and, resolved against
+// each other and against the Services, what the gateway does (Gateway).
+//
+// It knows neither Kubernetes' types nor Envoy's: stdlib and diag only.
+package model
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/postern-gateway/postern/translator/diag"
+)
+
+// Origins are the places that a node of the model comes from: the first is the primary one.
+type Origins []diag.Origin
+
+// Entry is a port of the gateway, by Traefik's name for it: "http" or "https".
+type Entry struct {
+	Name string
+	TLS  bool
+	// Address is what the data plane listens on.
+	Address netip.AddrPort
+}
+
+// ObjectID names the object that a claim comes from and gives its rank among claims that ask for the same thing.
+type ObjectID struct {
+	Cluster, Namespace, Name string
+	// Created is zero where the object has no creationTimestamp; such an object is younger than all that have one.
+	Created time.Time
+}
+
+// Rank is the place of a claim among its host's: rules come before default backends.
+type Rank int
+
+const (
+	// RankRule is a claim of a rule.
+	RankRule Rank = iota
+	// RankDefault is a claim of a default backend; it is tried after every rule of every host.
+	RankDefault
+)
+
+// Protocol is how a backend is spoken to.
+type Protocol string
+
+const (
+	// ProtocolFromService leaves the choice to the Service: its port's appProtocol, else plain HTTP.
+	ProtocolFromService Protocol = ""
+	// ProtocolFromPort is Traefik 1.7's inference: https where the Service port is 443 or its name begins with
+	// https (provider/kubernetes/kubernetes.go, getServers), else as ProtocolFromService.
+	ProtocolFromPort Protocol = "port"
+	// ProtocolHTTP is HTTP/1.1.
+	ProtocolHTTP Protocol = "http"
+	// ProtocolHTTPS is HTTP/1.1 over TLS.
+	ProtocolHTTPS Protocol = "https"
+	// ProtocolH2C is HTTP/2 without TLS.
+	ProtocolH2C Protocol = "h2c"
+)
+
+// PortRef is a Service port as an Ingress names it: by number, or by name where Name is not empty.
+type PortRef struct {
+	Number int32
+	Name   string
+}
+
+// BackendRef is a Service port before it is looked up.
+type BackendRef struct {
+	Namespace, Service string
+	Port               PortRef
+	Origin             diag.Origin
+}
+
+// HTTPSRedirect asks that requests on a plain entry be sent to the HTTPS entry.
+type HTTPSRedirect struct {
+	// Permanent chooses 301 and 308 over 302 and 307.
+	Permanent bool
+	Origin    diag.Origin
+}
+
+// Strip asks that a path prefix be taken off before the backend sees the request.
+type Strip struct {
+	// Prefix begins with / and has no / at its end.
+	Prefix string
+	// StringPrefix is Traefik 1.7's own reading: the prefix ends anywhere, not at an element.
+	StringPrefix bool
+}
+
+// Policies are what a claim asks for beyond its backend.
+type Policies struct {
+	HTTPSRedirect *HTTPSRedirect
+	// Strip is nil where the path goes to the backend as it came.
+	Strip *Strip
+	// ReplacePath is the path that the backend sees whatever was asked, empty for none.
+	ReplacePath string
+	// ReplaceHost asks that the backend see its own name in place of the client's Host.
+	ReplaceHost bool
+	Protocol    Protocol
+}
+
+// Claim is what one object asks for; references are still symbolic.
+type Claim struct {
+	Object ObjectID
+	// Index is the place among the claims of the object, from 0.
+	Index int
+	// Entries are the names of the entries asked for; empty means all that are open.
+	Entries []string
+	Host    Host
+	Path    PathMatch
+	Rank    Rank
+	// Priority is Traefik's priority annotation, 0 where absent.
+	Priority int
+	// RuleLength is the length of the rule string that Traefik 1.7 would have built of host and path.
+	RuleLength int
+	Backend    BackendRef
+	Policies   Policies
+	// Closed, where not nil, has the route answer 503 in place of its backend, because something that restricts
+	// access could not be applied or the backend reference is unusable.
+	Closed *Closed
+	// Origins begins with the path or default backend; annotations that shaped the claim follow.
+	Origins Origins
+}
+
+// Closed is why a route answers 503.
+type Closed struct {
+	// Reason is one short sentence for explain.
+	Reason string
+	// Code is the diagnostic that tells the user.
+	Code   diag.Code
+	Origin diag.Origin
+}
+
+// TLSClaim asks that hosts be served with the certificate of a Secret.
+type TLSClaim struct {
+	Object     ObjectID
+	Hosts      []Host
+	SecretName string
+	Origin     diag.Origin
+}

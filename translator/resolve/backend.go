@@ -1,0 +1,253 @@
+package resolve
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+// BackendAddress is a --backend: where a Service port is reached in place of its endpoints.
+type BackendAddress struct {
+	Service ServiceKey
+	Port    model.PortRef
+	Address netip.AddrPort
+}
+
+// backendResolver looks up backends and remembers what it found.
+type backendResolver struct {
+	in          Input
+	services    map[ServiceKey]source.Service
+	endpoints   endpointIndex
+	backends    map[string]model.Backend
+	assignments map[string]model.Assignment
+	usedAddress map[int]bool
+	diagnostics []diag.D
+}
+
+func newBackendResolver(in Input) *backendResolver {
+	r := &backendResolver{
+		in: in, services: map[ServiceKey]source.Service{}, endpoints: indexEndpoints(in.World),
+		backends: map[string]model.Backend{}, assignments: map[string]model.Assignment{}, usedAddress: map[int]bool{},
+	}
+	for _, s := range in.World.Services {
+		r.services[ServiceKey{s.Cluster, s.Namespace, s.Name}] = s
+	}
+	return r
+}
+
+// route resolves one claim; what it refers to in vain closes it.
+func (r *backendResolver) route(c model.Claim) model.Route {
+	route := model.Route{Path: c.Path, Origins: c.Origins, Object: c.Object, Priority: c.Priority}
+	if c.Closed != nil {
+		route.Action = c.Closed
+		return route
+	}
+	found, closed := r.find(c)
+	if closed != nil {
+		route.Action = closed
+		return route
+	}
+	forward := &model.Forward{Backend: found.backend.Name, Strip: c.Policies.Strip, ReplacePath: c.Policies.ReplacePath}
+	if c.Policies.ReplaceHost {
+		forward.Host = found.name
+	}
+	r.backends[found.backend.Name] = found.backend
+	route.Action, route.HTTPSRedirect = forward, c.Policies.HTTPSRedirect
+	return route
+}
+
+// target is a Service port found: the cluster to make of it and the name that its host goes by.
+type target struct {
+	backend model.Backend
+	name    string
+}
+
+// closed reports a diagnostic and makes the 503 of it.
+func (r *backendResolver) closed(d diag.D) *model.Closed {
+	r.diagnostics = append(r.diagnostics, d)
+	return &model.Closed{Reason: d.Message, Code: d.Code, Origin: d.Origin}
+}
+
+func (r *backendResolver) find(c model.Claim) (target, *model.Closed) {
+	key := ServiceKey{c.Object.Cluster, c.Backend.Namespace, c.Backend.Service}
+	traits := r.in.Services[key]
+	r.diagnostics = append(r.diagnostics, traits.Diagnostics...)
+	if traits.Closed != nil {
+		return target{}, traits.Closed
+	}
+	service, exists := r.services[key]
+	mapped := r.mapped(key, c.Backend.Port, service)
+	if !exists && mapped == nil {
+		return target{}, r.closed(diag.New(diag.CodeNoService, c.Backend.Origin,
+			fmt.Sprintf("there is no Service %s", key), "the path answers 503",
+			fmt.Sprintf("create it, correct the name, or for local use give --backend %s:%s=HOST:PORT", key, portText(c.Backend.Port))))
+	}
+	port, closed := r.port(c, key, service, exists)
+	if closed != nil {
+		return target{}, closed
+	}
+	assignment, names, closed := r.endpointsOf(c, key, service, port, mapped)
+	if closed != nil {
+		return target{}, closed
+	}
+	return r.target(c, key, port, assignment, names), nil
+}
+
+func (r *backendResolver) target(c model.Claim, key ServiceKey, port corev1.ServicePort, assignment string, names []string) target {
+	protocol := chooseProtocol(c.Policies.Protocol, port)
+	b := model.Backend{
+		Name: portKey(key, port), Protocol: protocol, Assignment: assignment,
+		Origins: model.Origins{r.serviceOrigin(key, c.Backend.Origin)},
+	}
+	switch protocol {
+	case model.ProtocolHTTPS:
+		b.Name += "/https"
+		b.TLS = &model.UpstreamTLS{Names: names, SkipVerify: r.in.Settings.UpstreamSkipVerify}
+	case model.ProtocolH2C:
+		b.Name += "/h2c"
+	}
+	return target{backend: b, name: names[0]}
+}
+
+func (r *backendResolver) serviceOrigin(key ServiceKey, otherwise diag.Origin) diag.Origin {
+	if s, ok := r.services[key]; ok {
+		return s.Origin("")
+	}
+	return otherwise
+}
+
+// port finds the Service port that the claim names. A Service that is only mapped, or an ExternalName without
+// ports, takes any number.
+func (r *backendResolver) port(c model.Claim, key ServiceKey, service source.Service, exists bool) (corev1.ServicePort, *model.Closed) {
+	ref := c.Backend.Port
+	if !exists || service.Spec.Type == corev1.ServiceTypeExternalName && len(service.Spec.Ports) == 0 {
+		return corev1.ServicePort{Name: ref.Name, Port: ref.Number}, nil
+	}
+	if port, ok := findPort(service, ref); ok {
+		return port, nil
+	}
+	return corev1.ServicePort{}, r.closed(diag.New(diag.CodeNoPort, c.Backend.Origin,
+		fmt.Sprintf("Service %s has no port %s; it has %s", key, portText(ref), portList(service)),
+		"the path answers 503", "name one of its ports").With(service.Origin("spec.ports")))
+}
+
+func findPort(s source.Service, ref model.PortRef) (corev1.ServicePort, bool) {
+	i := slices.IndexFunc(s.Spec.Ports, func(p corev1.ServicePort) bool {
+		if ref.Name != "" {
+			return p.Name == ref.Name
+		}
+		return p.Port == ref.Number
+	})
+	if i < 0 {
+		return corev1.ServicePort{}, false
+	}
+	return s.Spec.Ports[i], true
+}
+
+func portText(ref model.PortRef) string {
+	if ref.Name != "" {
+		return ref.Name
+	}
+	return fmt.Sprint(ref.Number)
+}
+
+func portList(s source.Service) string {
+	var out []string
+	for _, p := range s.Spec.Ports {
+		text := fmt.Sprint(p.Port)
+		if p.Name != "" {
+			text += " (" + p.Name + ")"
+		}
+		out = append(out, text)
+	}
+	if len(out) == 0 {
+		return "none"
+	}
+	return strings.Join(out, ", ")
+}
+
+// chooseProtocol settles how a backend is spoken to. appProtocol is Kubernetes' own word for it (KEP-3726).
+func chooseProtocol(asked model.Protocol, port corev1.ServicePort) model.Protocol {
+	if asked != model.ProtocolFromService && asked != model.ProtocolFromPort {
+		return asked
+	}
+	if asked == model.ProtocolFromPort && (port.Port == 443 || strings.HasPrefix(port.Name, "https")) {
+		return model.ProtocolHTTPS
+	}
+	if port.AppProtocol != nil {
+		switch strings.ToLower(*port.AppProtocol) {
+		case "https":
+			return model.ProtocolHTTPS
+		case "kubernetes.io/h2c":
+			return model.ProtocolH2C
+		}
+	}
+	return model.ProtocolHTTP
+}
+
+// mapped is the --backend of a Service port, nil where there is none.
+func (r *backendResolver) mapped(key ServiceKey, ref model.PortRef, service source.Service) *netip.AddrPort {
+	names := []model.PortRef{ref}
+	if service.Service != nil {
+		if port, ok := findPort(service, ref); ok {
+			names = append(names, model.PortRef{Number: port.Port}, model.PortRef{Name: port.Name})
+		}
+	}
+	for i, b := range r.in.Settings.Backends {
+		if b.Service.Namespace == key.Namespace && b.Service.Name == key.Name && slices.Contains(names, b.Port) {
+			r.usedAddress[i] = true
+			return &r.in.Settings.Backends[i].Address
+		}
+	}
+	return nil
+}
+
+func (r *backendResolver) unusedAddresses() []diag.D {
+	var ds []diag.D
+	for i, b := range r.in.Settings.Backends {
+		if !r.usedAddress[i] {
+			flag := fmt.Sprintf("%s:%s=%s", b.Service, portText(b.Port), b.Address)
+			ds = append(ds, diag.New(diag.CodeUnusedBackend, diag.Origin{Kind: "flag", Name: "--backend " + flag},
+				"no served path refers to this Service and port", "it has no effect", "correct namespace, name or port, or remove the flag"))
+		}
+	}
+	return ds
+}
+
+// used are the backends and assignments that the tables refer to, sorted by name.
+func (r *backendResolver) used(tables []model.Table) ([]model.Backend, []model.Assignment) {
+	backends, assignments := map[string]model.Backend{}, map[string]model.Assignment{}
+	note := func(routes []model.Route) {
+		for _, route := range routes {
+			if f, ok := route.Action.(*model.Forward); ok {
+				b := r.backends[f.Backend]
+				backends[b.Name] = b
+				assignments[b.Assignment] = r.assignments[b.Assignment]
+			}
+		}
+	}
+	for _, t := range tables {
+		for _, h := range slices.Concat(t.Exact, t.Wildcard) {
+			note(h.Routes)
+		}
+		note(t.Any)
+		note(t.Default)
+	}
+	var bs []model.Backend
+	for _, name := range slices.Sorted(maps.Keys(backends)) {
+		bs = append(bs, backends[name])
+	}
+	var as []model.Assignment
+	for _, name := range slices.Sorted(maps.Keys(assignments)) {
+		as = append(as, assignments[name])
+	}
+	return bs, as
+}

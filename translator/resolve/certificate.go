@@ -1,0 +1,110 @@
+package resolve
+
+import (
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+// certificates are what the HTTPS entry serves.
+type certificates struct {
+	own       []model.Certificate
+	byDefault *model.Certificate
+}
+
+// resolveCertificates looks up the Secrets of tls blocks. A Secret that is missing or broken leaves its hosts on the
+// default certificate.
+func resolveCertificates(in Input) (certificates, []diag.D) {
+	if !slices.ContainsFunc(in.Settings.Entries, func(e model.Entry) bool { return e.TLS }) {
+		return certificates{}, nil
+	}
+	secrets := map[ServiceKey]source.Secret{}
+	for _, s := range in.World.Secrets {
+		secrets[ServiceKey{s.Cluster, s.Namespace, s.Name}] = s
+	}
+	claims := slices.Clone(in.TLS)
+	slices.SortStableFunc(claims, func(a, b model.TLSClaim) int { return compareObjects(a.Object, b.Object) })
+	byHost := map[model.Host]model.Certificate{}
+	secretOf := map[model.Host]string{}
+	var ds []diag.D
+	for _, c := range claims {
+		key := ServiceKey{c.Object.Cluster, c.Object.Namespace, c.SecretName}
+		pair, d := keyPair(secrets, key, c.Origin)
+		if d != nil {
+			ds = append(ds, *d)
+			continue
+		}
+		for _, host := range certificateHosts(c, pair) {
+			if other, taken := byHost[host]; taken {
+				if secretOf[host] != key.String() {
+					ds = append(ds, diag.New(diag.CodeCertificateTwice, c.Origin,
+						fmt.Sprintf("%s already has the certificate of Secret %s", host, secretOf[host]),
+						"the certificate of "+key.String()+" is not served for it", "name one Secret").With(other.Origins[0]))
+				}
+				continue
+			}
+			secretOf[host] = key.String()
+			byHost[host] = model.Certificate{Host: host, Chain: pair.chain, Key: pair.key, Origins: model.Origins{c.Origin, pair.origin}}
+		}
+	}
+	out := certificates{byDefault: in.Settings.DefaultCertificate}
+	for _, host := range slices.SortedFunc(maps.Keys(byHost), model.Host.Compare) {
+		out.own = append(out.own, byHost[host])
+	}
+	if name := in.Settings.DefaultTLSSecret; name.Name != "" {
+		pair, d := keyPair(secrets, name, diag.Origin{Kind: "flag", Name: "--default-tls-secret " + name.String()})
+		if d != nil {
+			return out, append(ds, *d)
+		}
+		out.byDefault = &model.Certificate{Chain: pair.chain, Key: pair.key, Origins: model.Origins{pair.origin}}
+	}
+	return out, ds
+}
+
+// certificateHosts are the hosts of a tls block; where it names none, those of its certificate (as Traefik 1.7
+// did with every certificate).
+func certificateHosts(c model.TLSClaim, pair pairOf) []model.Host {
+	if len(c.Hosts) > 0 {
+		return c.Hosts
+	}
+	var out []model.Host
+	for _, name := range pair.names {
+		if h, err := model.ParseHost(name); err == nil && h != model.AnyHost {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// pairOf is a Secret's certificate and key, known to belong together.
+type pairOf struct {
+	chain  []byte
+	key    model.Sensitive
+	names  []string
+	origin diag.Origin
+}
+
+func keyPair(secrets map[ServiceKey]source.Secret, key ServiceKey, at diag.Origin) (pairOf, *diag.D) {
+	secret, ok := secrets[key]
+	if !ok {
+		d := diag.New(diag.CodeNoSecret, at, fmt.Sprintf("there is no Secret %s", key),
+			"its hosts get the default certificate", "create it in the Ingress's namespace")
+		return pairOf{}, &d
+	}
+	chain, private := secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey]
+	pair, err := tls.X509KeyPair(chain, private)
+	if err != nil {
+		// crypto/tls's messages name what is wrong with the PEM, never its bytes.
+		d := diag.New(diag.CodeBadCertificate, at, fmt.Sprintf("Secret %s has no usable tls.crt and tls.key: %s", key, err),
+			"its hosts get the default certificate", "store a certificate and the key that belongs to it").With(secret.Origin("data"))
+		return pairOf{}, &d
+	}
+	return pairOf{chain: chain, key: private, names: pair.Leaf.DNSNames, origin: secret.Origin("")}, nil
+}

@@ -1,0 +1,220 @@
+package resolve
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+// endpointIndex finds the endpoints of a Service.
+type endpointIndex struct {
+	slices map[ServiceKey][]source.EndpointSlice
+	legacy map[ServiceKey]source.Endpoints
+}
+
+func indexEndpoints(w source.World) endpointIndex {
+	index := endpointIndex{slices: map[ServiceKey][]source.EndpointSlice{}, legacy: map[ServiceKey]source.Endpoints{}}
+	for _, s := range w.EndpointSlices {
+		key := ServiceKey{s.Cluster, s.Namespace, s.Labels[discoveryv1.LabelServiceName]}
+		index.slices[key] = append(index.slices[key], s)
+	}
+	for _, e := range w.Endpoints {
+		index.legacy[ServiceKey{e.Cluster, e.Namespace, e.Name}] = e
+	}
+	return index
+}
+
+// ready are the ready addresses of a Service port, sorted. An endpoint's port is the one of the Service port's name
+// (discovery/v1, EndpointPort.Name). Endpoints objects count only where there is no EndpointSlice.
+func (x endpointIndex) ready(key ServiceKey, portName string) ([]netip.AddrPort, []diag.D) {
+	var out []netip.AddrPort
+	var ds []diag.D
+	found := x.slices[key]
+	for _, s := range found {
+		addresses, more := readySlice(s, portName)
+		out, ds = append(out, addresses...), append(ds, more...)
+	}
+	if legacy, ok := x.legacy[key]; ok && len(found) == 0 {
+		out = append(out, readyLegacy(legacy, portName)...)
+	}
+	slices.SortFunc(out, netip.AddrPort.Compare)
+	return slices.Compact(out), ds
+}
+
+func readySlice(s source.EndpointSlice, portName string) ([]netip.AddrPort, []diag.D) {
+	i := slices.IndexFunc(s.Ports, func(p discoveryv1.EndpointPort) bool {
+		name := ""
+		if p.Name != nil {
+			name = *p.Name
+		}
+		return name == portName && p.Port != nil
+	})
+	if i < 0 {
+		return nil, nil
+	}
+	var out []netip.AddrPort
+	var ds []diag.D
+	for j, e := range s.Endpoints {
+		// discovery/v1: a nil ready is to be read as true.
+		if e.Conditions.Ready != nil && !*e.Conditions.Ready || len(e.Addresses) == 0 {
+			continue
+		}
+		// discovery/v1: the addresses of one endpoint are fungible; the first is enough.
+		addr, err := netip.ParseAddr(e.Addresses[0])
+		if err != nil {
+			at := s.Place.Origin("EndpointSlice", s.Namespace, s.Name, fmt.Sprintf("endpoints[%d]", j))
+			ds = append(ds, diag.New(diag.CodeEndpointAddress, at, fmt.Sprintf("%q is not an IP address", e.Addresses[0]),
+				"the endpoint is left out", "write an IP address"))
+			continue
+		}
+		out = append(out, netip.AddrPortFrom(addr, uint16(*s.Ports[i].Port)))
+	}
+	return out, ds
+}
+
+func readyLegacy(e source.Endpoints, portName string) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, subset := range e.Subsets {
+		i := slices.IndexFunc(subset.Ports, func(p corev1.EndpointPort) bool { return p.Name == portName }) //nolint:staticcheck // The deprecated kind.
+		if i < 0 {
+			continue
+		}
+		for _, a := range subset.Addresses {
+			if addr, err := netip.ParseAddr(a.IP); err == nil {
+				out = append(out, netip.AddrPortFrom(addr, uint16(subset.Ports[i].Port)))
+			}
+		}
+	}
+	return out
+}
+
+// endpointsOf finds the endpoints of a claim's Service port: the name of their assignment and the DNS names by which
+// the backend is known, the first one being what stands for it as Host and SNI.
+func (r *backendResolver) endpointsOf(c model.Claim, key ServiceKey, service source.Service, port corev1.ServicePort, mapped *netip.AddrPort) (string, []string, *model.Closed) {
+	names := r.dnsNames(key)
+	external := service.Service != nil && service.Spec.Type == corev1.ServiceTypeExternalName
+	if external {
+		names = r.externalNames(key.Cluster, service)
+	}
+	if mapped != nil {
+		name := portKey(key, port)
+		r.assignments[name] = model.Assignment{Name: name, Endpoints: []netip.AddrPort{*mapped}, Origins: model.Origins{c.Backend.Origin}}
+		return name, names, nil
+	}
+	if external {
+		assignment, closed := r.external(c, service, port)
+		return assignment, names, closed
+	}
+	return r.assign(c, key, service, port), names, nil
+}
+
+// assign makes the assignment of a Service port that exists.
+func (r *backendResolver) assign(c model.Claim, key ServiceKey, service source.Service, port corev1.ServicePort) string {
+	name := portKey(key, port)
+	if _, done := r.assignments[name]; done {
+		return name
+	}
+	addresses, ds := r.endpoints.ready(key, port.Name)
+	r.diagnostics = append(r.diagnostics, ds...)
+	if len(addresses) == 0 {
+		r.diagnostics = append(r.diagnostics, diag.New(diag.CodeNoEndpoints, c.Backend.Origin,
+			fmt.Sprintf("Service %s has no ready endpoint for port %s", key, portText(model.PortRef{Number: port.Port, Name: port.Name})),
+			"the path answers 503 until it has one", "see whether its pods run and are ready").With(service.Origin("")))
+	}
+	r.assignments[name] = model.Assignment{Name: name, Endpoints: addresses, Origins: model.Origins{service.Origin("")}}
+	return name
+}
+
+// externalName is where an ExternalName points to, in lower case without the dot at its end.
+func externalName(s source.Service) string {
+	return strings.ToLower(strings.TrimSuffix(s.Spec.ExternalName, "."))
+}
+
+// externalNames are the names of an ExternalName's target: as written, and where it is a Service of the cluster, as
+// that Service is known.
+func (r *backendResolver) externalNames(cluster string, s source.Service) []string {
+	names := []string{externalName(s)}
+	if key, inside := r.parseClusterName(cluster, names[0]); inside {
+		for _, n := range r.dnsNames(key) {
+			if n != names[0] {
+				names = append(names, n)
+			}
+		}
+	}
+	return names
+}
+
+// portKey names a Service port: by number, or by name where a Service that is only mapped has no number.
+func portKey(key ServiceKey, port corev1.ServicePort) string {
+	return key.String() + "/" + portText(model.PortRef{Number: port.Port, Name: portNameWithoutNumber(port)})
+}
+
+func portNameWithoutNumber(port corev1.ServicePort) string {
+	if port.Port != 0 {
+		return ""
+	}
+	return port.Name
+}
+
+// dnsNames are the names of a Service in the cluster's DNS (Kubernetes: DNS for Services and Pods).
+func (r *backendResolver) dnsNames(key ServiceKey) []string {
+	short := key.Name + "." + key.Namespace + ".svc"
+	return []string{short, short + "." + r.in.Settings.ClusterDomain}
+}
+
+// external resolves an ExternalName that names a Service of the cluster to that Service's endpoints, without DNS.
+func (r *backendResolver) external(c model.Claim, service source.Service, port corev1.ServicePort) (string, *model.Closed) {
+	name := externalName(service)
+	at := service.Origin("spec.externalName")
+	key, inside := r.parseClusterName(c.Object.Cluster, name)
+	if !inside {
+		return "", r.closed(diag.New(diag.CodeOutsideName, at,
+			fmt.Sprintf("%q is not the name of a Service of this cluster", service.Spec.ExternalName), "the path answers 503",
+			"name a Service as SERVICE.NAMESPACE.svc."+r.in.Settings.ClusterDomain).With(c.Backend.Origin))
+	}
+	ref := model.PortRef{Number: port.Port}
+	if port.Port == 0 {
+		ref = model.PortRef{Name: port.Name}
+	}
+	to, exists := r.services[key]
+	if mapped := r.mapped(key, ref, to); mapped != nil {
+		name := portKey(key, port)
+		r.assignments[name] = model.Assignment{Name: name, Endpoints: []netip.AddrPort{*mapped}, Origins: model.Origins{at}}
+		return name, nil
+	}
+	wrong := ""
+	found, hasPort := corev1.ServicePort{}, false
+	switch {
+	case !exists:
+		wrong = fmt.Sprintf("there is no Service %s", key)
+	case to.Spec.Type == corev1.ServiceTypeExternalName:
+		wrong = fmt.Sprintf("Service %s is an ExternalName itself", key)
+	default:
+		if found, hasPort = findPort(to, ref); !hasPort {
+			wrong = fmt.Sprintf("Service %s has no port %s; it has %s", key, portText(ref), portList(to))
+		}
+	}
+	if wrong != "" {
+		return "", r.closed(diag.New(diag.CodeExternalTarget, at, wrong, "the path answers 503",
+			"point the ExternalName at a Service that has endpoints").With(c.Backend.Origin))
+	}
+	return r.assign(c, key, to, found), nil
+}
+
+// parseClusterName reads SERVICE.NAMESPACE.svc with or without the cluster domain.
+func (r *backendResolver) parseClusterName(cluster, name string) (ServiceKey, bool) {
+	name = strings.TrimSuffix(name, "."+r.in.Settings.ClusterDomain)
+	parts := strings.Split(name, ".")
+	if len(parts) != 3 || parts[2] != "svc" || parts[0] == "" || parts[1] == "" {
+		return ServiceKey{}, false
+	}
+	return ServiceKey{cluster, parts[1], parts[0]}, true
+}

@@ -1,0 +1,97 @@
+// Package resolve makes a Gateway of claims: it orders them, settles conflicts, and looks up what they refer to.
+//
+// It is pure and total: a reference that leads nowhere closes its route, and never another's.
+package resolve
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+// Input is all that resolve reads.
+type Input struct {
+	Claims []model.Claim
+	TLS    []model.TLSClaim
+	// World is asked for Services, endpoints and Secrets only.
+	World source.World
+	// Services is what a dialect made of the annotations of Services.
+	Services map[ServiceKey]ServiceTraits
+	Settings Settings
+}
+
+// Settings are what resolve knows of the gateway.
+type Settings struct {
+	Entries []model.Entry
+	Edge    model.Edge
+	// ClusterDomain is the DNS suffix of the cluster's Services, without dots at its ends: cluster.local.
+	ClusterDomain string
+	// UpstreamSkipVerify accepts any certificate of a backend.
+	UpstreamSkipVerify bool
+	// Backends gives Services an address in place of their endpoints.
+	Backends []BackendAddress
+	// DefaultCertificate serves names without one of their own; nil leaves them without.
+	DefaultCertificate *model.Certificate
+	// DefaultTLSSecret names a Secret to take its place, where Name is not empty.
+	DefaultTLSSecret ServiceKey
+}
+
+// ServiceKey names a Service, or another namespaced object, of a cluster.
+type ServiceKey struct{ Cluster, Namespace, Name string }
+
+// String is namespace/name.
+func (k ServiceKey) String() string { return k.Namespace + "/" + k.Name }
+
+// ServiceTraits are what a Service's annotations say of every route to it.
+type ServiceTraits struct {
+	Diagnostics []diag.D
+	Closed      *model.Closed
+}
+
+// Resolve makes the gateway. Its result depends on the set of the inputs, not on their order.
+func Resolve(in Input) (model.Gateway, []diag.D) {
+	claims := slices.Clone(in.Claims)
+	slices.SortFunc(claims, compareClaims)
+	backends := newBackendResolver(in)
+	routes := make([]model.Route, len(claims))
+	for i, c := range claims {
+		routes[i] = backends.route(c)
+	}
+	g := model.Gateway{Edge: in.Settings.Edge}
+	ds := []diag.D{}
+	for _, entry := range in.Settings.Entries {
+		table, more := buildTable(entry, claims, routes)
+		g.Tables = append(g.Tables, table)
+		ds = append(ds, more...)
+	}
+	g.Backends, g.Assignments = backends.used(g.Tables)
+	ds = append(ds, backends.diagnostics...)
+	ds = append(ds, backends.unusedAddresses()...)
+	certificates, more := resolveCertificates(in)
+	g.Certificates, g.Default = certificates.own, certificates.byDefault
+	return g, append(ds, more...)
+}
+
+// compareClaims is the order among claims to the same host and path: the older object, then cluster, namespace,
+// name, then the place within the object. An object without a creationTimestamp is younger than all that have one.
+func compareClaims(a, b model.Claim) int {
+	return cmp.Or(compareObjects(a.Object, b.Object), cmp.Compare(a.Index, b.Index))
+}
+
+func compareObjects(a, b model.ObjectID) int {
+	if a.Created.IsZero() != b.Created.IsZero() {
+		if a.Created.IsZero() {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Or(
+		a.Created.Compare(b.Created),
+		cmp.Compare(a.Cluster, b.Cluster),
+		cmp.Compare(a.Namespace, b.Namespace),
+		cmp.Compare(a.Name, b.Name),
+	)
+}

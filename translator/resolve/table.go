@@ -1,0 +1,133 @@
+package resolve
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// ranked is a route with what its order is decided by.
+type ranked struct {
+	claim model.Claim
+	route model.Route
+}
+
+// buildTable makes one entry's table of the claims that ask for that entry; routes[i] is claims[i] resolved.
+func buildTable(entry model.Entry, claims []model.Claim, routes []model.Route) (model.Table, []diag.D) {
+	byHost := map[model.Host][]ranked{}
+	var defaults []ranked
+	for i, c := range claims {
+		if c.Entries != nil && !slices.Contains(c.Entries, entry.Name) {
+			continue
+		}
+		r := ranked{claim: c, route: routes[i]}
+		if entry.TLS {
+			r.route.HTTPSRedirect = nil
+		}
+		if c.Rank == model.RankDefault {
+			defaults = append(defaults, r)
+			continue
+		}
+		byHost[c.Host] = append(byHost[c.Host], r)
+	}
+	t := model.Table{Entry: entry}
+	var ds []diag.D
+	for _, host := range slices.SortedFunc(maps.Keys(byHost), model.Host.Compare) {
+		ordered, more := orderHost(host, byHost[host])
+		ds = append(ds, more...)
+		switch host.Kind() {
+		case model.HostExact:
+			t.Exact = append(t.Exact, model.HostRoutes{Host: host, Routes: ordered})
+		case model.HostWildcard:
+			t.Wildcard = append(t.Wildcard, model.HostRoutes{Host: host, Routes: ordered})
+		case model.HostAny:
+			t.Any = ordered
+		}
+	}
+	var more []diag.D
+	t.Default, more = orderHost(model.AnyHost, defaults)
+	ds = append(ds, more...)
+	return t, append(ds, priorityCrossings(t)...)
+}
+
+// orderHost puts one host's routes into the order in which they are tried and drops the losers of conflicts.
+func orderHost(host model.Host, rs []ranked) ([]model.Route, []diag.D) {
+	weighted := slices.ContainsFunc(rs, func(r ranked) bool { return r.claim.Priority > 0 })
+	for i := range rs {
+		if weighted {
+			rs[i].route.Weight = rs[i].claim.RuleLength
+			if rs[i].claim.Priority > 0 {
+				rs[i].route.Weight = rs[i].claim.Priority
+			}
+		}
+	}
+	// The claims come sorted by age, so a stable sort leaves equal ones in that order.
+	slices.SortStableFunc(rs, func(a, b ranked) int {
+		return cmp.Or(cmp.Compare(b.route.Weight, a.route.Weight), a.route.Path.Compare(b.route.Path))
+	})
+	var ds []diag.D
+	var out []model.Route
+	winner := map[model.PathMatch]int{}
+	for _, r := range rs {
+		at := r.route.Origins[0]
+		i, taken := winner[r.route.Path]
+		if !taken {
+			winner[r.route.Path] = len(out)
+			out = append(out, r.route)
+			continue
+		}
+		out[i].Losers = append(out[i].Losers, at)
+		ds = append(ds, diag.New(diag.CodeConflict, at,
+			fmt.Sprintf("%s %s is taken by %s", host, r.route.Path, out[i].Origins[0].Object()),
+			"it gets no request", "choose another host or path, or remove one of the two").With(out[i].Origins[0]))
+	}
+	return out, ds
+}
+
+// priorityCrossings finds routes of a broader host whose priority would, in Traefik 1.7, have put them before a
+// narrower host's route that can match the same request.
+func priorityCrossings(t model.Table) []diag.D {
+	var ds []diag.D
+	for _, broad := range append(slices.Clone(t.Wildcard), model.HostRoutes{Host: model.AnyHost, Routes: t.Any}) {
+		for _, r := range broad.Routes {
+			if r.Priority <= 0 {
+				continue
+			}
+			if host, other, ok := firstCrossed(t, broad.Host, r); ok {
+				ds = append(ds, diag.New(diag.CodePriorityCrosses, r.Origins[0],
+					fmt.Sprintf("priority %d does not put %s %s before the rules of %s", r.Priority, broad.Host, r.Path, host),
+					"requests for "+host.String()+" try that host's rules first",
+					"name the host in this rule, or use another path").With(other.Origins[0]))
+			}
+		}
+	}
+	return ds
+}
+
+func firstCrossed(t model.Table, broad model.Host, r model.Route) (model.Host, model.Route, bool) {
+	narrower := t.Exact
+	if broad == model.AnyHost {
+		narrower = append(slices.Clone(t.Exact), t.Wildcard...)
+	}
+	for _, n := range narrower {
+		if !broad.Covers(n.Host) {
+			continue
+		}
+		for _, other := range n.Routes {
+			if other.Priority < r.Priority && overlap(other.Path, r.Path) {
+				return n.Host, other, true
+			}
+		}
+	}
+	return model.Host{}, model.Route{}, false
+}
+
+// overlap says whether some path matches both: one's value begins with the other's.
+func overlap(a, b model.PathMatch) bool {
+	return strings.HasPrefix(a.Value, b.Value) || strings.HasPrefix(b.Value, a.Value)
+}

@@ -1,0 +1,109 @@
+// Package translator turns Kubernetes objects into Envoy's xDS resources: Translate is the specification of what
+// Postern does, and everything else serves it.
+//
+// The way of one Ingress: it is chosen or not (choose.go), read by its dialect into claims (dialect/traefik,
+// dialect/native, dialect/nginx), its claims are ordered and its references looked up (resolve), and the resulting
+// model.Gateway is rendered as resources (envoy) or asked (explain).
+package translator
+
+//go:generate go run ./docgen ../docs
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/dialect"
+	"github.com/postern-gateway/postern/translator/dialect/traefik"
+	"github.com/postern-gateway/postern/translator/envoy"
+	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/resolve"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+// Settings are what the operator decides, beside the objects.
+type Settings struct {
+	// Selection says which Ingresses are served.
+	Selection Selection
+	// Resolve holds the entries, the edge and how backends are reached.
+	Resolve resolve.Settings
+	// TraefikStringPrefix has Traefik's PathPrefix end anywhere in the path, as 1.7 did.
+	TraefikStringPrefix bool
+}
+
+// Result is all that translation says of a world.
+type Result struct {
+	Gateway model.Gateway
+	// Resources are sorted by type and name. Certificates are not among them: see Secret.
+	Resources []envoy.Resource
+	// Diagnostics are sorted by place.
+	Diagnostics []diag.D
+}
+
+// Translate makes the gateway and its resources. It is pure and total: the same set of objects, in whatever order,
+// gives identical results, and bad input becomes a diagnostic.
+func Translate(w source.World, s Settings) Result {
+	ds := slices.Clone(w.Diagnostics)
+	in := resolve.Input{World: w, Services: serviceTraits(w), Settings: s.Resolve}
+	for _, ing := range sortedIngresses(w) {
+		chosen, class, d := s.Selection.choose(ing, w)
+		if !chosen {
+			ds = append(ds, d)
+			continue
+		}
+		reading := read(ing, class, dialectSettings(s))
+		in.Claims = append(in.Claims, reading.Claims...)
+		in.TLS = append(in.TLS, reading.TLS...)
+		ds = append(ds, reading.Diagnostics...)
+	}
+	g, more := resolve.Resolve(in)
+	return Result{Gateway: g, Resources: envoy.Render(g), Diagnostics: diag.Sort(append(ds, more...))}
+}
+
+func dialectSettings(s Settings) dialect.Settings {
+	out := dialect.Settings{StringPrefix: s.TraefikStringPrefix}
+	for _, e := range s.Resolve.Entries {
+		out.Entries = append(out.Entries, e.Name)
+	}
+	return out
+}
+
+func sortedIngresses(w source.World) []source.Ingress {
+	out := slices.Clone(w.Ingresses)
+	slices.SortFunc(out, func(a, b source.Ingress) int {
+		return cmp.Or(
+			cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name),
+		)
+	})
+	return out
+}
+
+// serviceTraits reads the annotations of Services; what they say is told only of Services that something refers to.
+func serviceTraits(w source.World) map[resolve.ServiceKey]resolve.ServiceTraits {
+	out := map[resolve.ServiceKey]resolve.ServiceTraits{}
+	for _, s := range w.Services {
+		if !traefik.Table.Speaks(s.Annotations) {
+			continue
+		}
+		ds, closed := traefik.Service(s)
+		out[resolve.ServiceKey{Cluster: s.Cluster, Namespace: s.Namespace, Name: s.Name}] =
+			resolve.ServiceTraits{Diagnostics: ds, Closed: closed}
+	}
+	return out
+}
+
+// CertificateFor is the certificate that a handshake for a name gets: its own, that of the wildcard one label up, or
+// the default one; nil where there is none. The name is the SNI as the client wrote it, empty for none.
+func CertificateFor(g model.Gateway, sni string) *model.Certificate {
+	name := strings.ToLower(strings.TrimSuffix(sni, "."))
+	_, parent, _ := strings.Cut(name, ".")
+	for _, want := range []string{name, "*." + parent} {
+		for i := range g.Certificates {
+			if g.Certificates[i].Host.Name() == want {
+				return &g.Certificates[i]
+			}
+		}
+	}
+	return g.Default
+}
