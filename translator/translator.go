@@ -11,7 +11,8 @@ package translator
 import (
 	"cmp"
 	"slices"
-	"strings"
+
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/dialect"
@@ -39,6 +40,8 @@ type Result struct {
 	Resources []envoy.Resource
 	// Diagnostics are sorted by place.
 	Diagnostics []diag.D
+
+	secrets map[model.Host]*tlsv3.Secret
 }
 
 // Translate makes the gateway and its resources. It is pure and total: the same set of objects, in whatever order,
@@ -58,7 +61,10 @@ func Translate(w source.World, s Settings) Result {
 		ds = append(ds, reading.Diagnostics...)
 	}
 	g, more := resolve.Resolve(in)
-	return Result{Gateway: g, Resources: envoy.Render(g), Diagnostics: diag.Sort(append(ds, more...))}
+	return Result{
+		Gateway: g, Resources: envoy.Render(g), Diagnostics: diag.Sort(append(ds, more...)),
+		secrets: certificateSecrets(g),
+	}
 }
 
 func dialectSettings(s Settings) dialect.Settings {
@@ -91,19 +97,4 @@ func serviceTraits(w source.World) map[resolve.ServiceKey]resolve.ServiceTraits 
 			resolve.ServiceTraits{Diagnostics: ds, Closed: closed}
 	}
 	return out
-}
-
-// CertificateFor is the certificate that a handshake for a name gets: its own, that of the wildcard one label up, or
-// the default one; nil where there is none. The name is the SNI as the client wrote it, empty for none.
-func CertificateFor(g model.Gateway, sni string) *model.Certificate {
-	name := strings.ToLower(strings.TrimSuffix(sni, "."))
-	_, parent, _ := strings.Cut(name, ".")
-	for _, want := range []string{name, "*." + parent} {
-		for i := range g.Certificates {
-			if g.Certificates[i].Host.Name() == want {
-				return &g.Certificates[i]
-			}
-		}
-	}
-	return g.Default
 }

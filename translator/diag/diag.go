@@ -79,16 +79,16 @@ func (o Origin) String() string {
 	return strings.TrimSpace(o.Object() + " " + o.Place())
 }
 
-// Compare orders origins for output: by object, then line, then field.
+// Compare orders origins for output: as they stand in their files, then by object and field.
 func (o Origin) Compare(p Origin) int {
 	return cmp.Or(
 		cmp.Compare(o.Cluster, p.Cluster),
+		cmp.Compare(o.File, p.File),
+		cmp.Compare(o.Line, p.Line),
 		cmp.Compare(o.Namespace, p.Namespace),
 		cmp.Compare(o.Kind, p.Kind),
 		cmp.Compare(o.Name, p.Name),
-		cmp.Compare(o.Line, p.Line),
 		cmp.Compare(o.Place(), p.Place()),
-		cmp.Compare(o.File, p.File),
 	)
 }
 

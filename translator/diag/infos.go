@@ -2,13 +2,13 @@ package diag
 
 var infos = []Page{
 	{CodeUnknownKind, Info, "a kind that Postern does not read",
-		"The document is of a kind that has no part in routing. It is listed and skipped; the rest of the file counts."},
+		"The document is of a kind, or of a version of a kind, that has no part in routing, or it names no kind at all. It is listed and skipped; the rest of the file counts."},
 	{CodeUnknownField, Warning, "a field that does not exist",
 		"The object has a field that its kind does not know, most often a misspelt one. Kubernetes would refuse or drop it; Postern serves the object without it."},
 	{CodeDuplicateObject, Error, "the same object twice",
 		"Two documents have the same kind, namespace and name. The one that comes first, by file name and then by line, counts."},
 	{CodeFileKept, Error, "a file that does not parse keeps its previous objects",
-		"While postern up runs, a file that stops parsing keeps serving what it held before; edits of other files stay live. At the first start such a file stops postern up instead."},
+		"While postern up runs, a file that stops parsing keeps serving what it held before; edits of other files stay live. A file or folder that can no longer be read keeps its objects in the same way. At the first start such a file stops postern up instead."},
 	{CodeNotSelected, Info, "an Ingress that was not asked for",
 		"The Ingress does not match --ingress-selector or --ingress-class, so it is not served."},
 	{CodeTwoDialects, Warning, "annotations of two dialects on one Ingress",

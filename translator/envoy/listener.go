@@ -35,6 +35,7 @@ const (
 	streamIdleTimeout         = 5 * time.Minute
 	requestHeadersTimeout     = 10 * time.Second
 	delayedCloseTimeout       = time.Second
+	handshakeTimeout          = 10 * time.Second
 	luaFilterName             = "envoy.filters.http.lua"
 	routerFilterName          = "envoy.filters.http.router"
 	connectionManagerName     = "envoy.filters.network.http_connection_manager"
@@ -87,6 +88,8 @@ func filterChain(name string, entry model.Entry, trusted bool) *listenerv3.Filte
 		}},
 	}
 	if entry.TLS {
+		// A handshake for a name that SDS cannot answer would wait for ever.
+		chain.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
 		chain.TransportSocket = &corev3.TransportSocket{
 			Name:       transportSocketName,
 			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed(downstreamTLS())},
@@ -127,7 +130,7 @@ func connectionManager(entry model.Entry, trusted bool) *hcmv3.HttpConnectionMan
 		AccessLog:                     []*accesslogv3.AccessLog{failureLog()},
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{headerMutation(entry, trusted)},
 		HttpFilters: []*hcmv3.HttpFilter{
-			{Name: luaFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&luav3.Lua{SourceCodes: scripts()})}},
+			{Name: luaFilterName, Disabled: true, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&luav3.Lua{SourceCodes: scripts()})}},
 			{Name: routerFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&routerv3.Router{SuppressEnvoyHeaders: true})}},
 		},
 	}

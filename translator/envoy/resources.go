@@ -6,6 +6,7 @@ package envoy
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -13,7 +14,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
-	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/model"
 )
 
@@ -40,14 +40,12 @@ type Resource struct {
 func Render(g model.Gateway) []Resource {
 	var out []Resource
 	add := func(typeURL, name string, m proto.Message, origins model.Origins) {
-		if len(origins) == 0 {
-			origins = model.Origins{settingsOrigin}
-		}
 		out = append(out, Resource{TypeURL: typeURL, Name: name, Message: m, Origins: origins})
 	}
 	for _, t := range g.Tables {
-		add(TypeListener, t.Entry.Name, listener(t.Entry, g.Edge), nil)
-		add(TypeRoute, t.Entry.Name, routeConfiguration(t, g.Edge), tableOrigins(t))
+		entry := flagOrigin("--" + t.Entry.Name)
+		add(TypeListener, t.Entry.Name, listener(t.Entry, g.Edge), entry)
+		add(TypeRoute, t.Entry.Name, routeConfiguration(t, g.Edge), append(entry, tableOrigins(t)...))
 	}
 	for _, b := range g.Backends {
 		add(TypeCluster, b.Name, cluster(b), b.Origins)
@@ -56,7 +54,7 @@ func Render(g model.Gateway) []Resource {
 		add(TypeEndpoint, a.Name, assignment(a), a.Origins)
 	}
 	if len(g.Edge.UpstreamTrust) > 0 && slices.ContainsFunc(g.Backends, verifies) {
-		add(TypeSecret, TrustName, trustSecret(g.Edge.UpstreamTrust), nil)
+		add(TypeSecret, TrustName, trustSecret(g.Edge.UpstreamTrust), flagOrigin("--upstream-ca"))
 	}
 	slices.SortFunc(out, func(a, b Resource) int {
 		return cmp.Or(cmp.Compare(a.TypeURL, b.TypeURL), cmp.Compare(a.Name, b.Name))
@@ -64,9 +62,10 @@ func Render(g model.Gateway) []Resource {
 	return out
 }
 
-// settingsOrigin is behind what depends on settings alone.
-var settingsOrigin = diag.Origin{Kind: "flag", Name: "settings"}
+// flagOrigin is behind what depends on settings.
+func flagOrigin(flag string) model.Origins { return model.Origins{{Kind: "flag", Name: flag}} }
 
+// tableOrigins are the first place of each object that has a route in the table.
 func tableOrigins(t model.Table) model.Origins {
 	var out model.Origins
 	seen := map[string]bool{}
@@ -74,7 +73,6 @@ func tableOrigins(t model.Table) model.Origins {
 		for _, r := range routes {
 			if at := r.Origins[0]; !seen[at.Object()] {
 				seen[at.Object()] = true
-				at.Field, at.Annotation = "", ""
 				out = append(out, at)
 			}
 		}
@@ -94,7 +92,7 @@ const metadataKey = "postern.dev"
 func originMetadata(origins model.Origins) *corev3.Metadata {
 	var values []*structpb.Value
 	for _, o := range origins {
-		values = append(values, structpb.NewStringValue(o.String()))
+		values = append(values, structpb.NewStringValue(strings.ToValidUTF8(o.String(), "?")))
 	}
 	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
 		metadataKey: {Fields: map[string]*structpb.Value{

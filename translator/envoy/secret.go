@@ -20,9 +20,9 @@ func trustSecret(pem []byte) *tlsv3.Secret {
 	}}
 }
 
-// CertificateSecret is the secret by which a certificate is served under the name that a handshake asked for.
-func CertificateSecret(name string, c model.Certificate) *tlsv3.Secret {
-	return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
+// CertificateSecret is the secret by which a certificate is served. It has no name: that is what a handshake asks for.
+func CertificateSecret(c model.Certificate) *tlsv3.Secret {
+	return &tlsv3.Secret{Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
 		CertificateChain: inline(c.Chain), PrivateKey: inline(c.Key),
 	}}}
 }

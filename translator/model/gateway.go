@@ -50,7 +50,8 @@ type HostRoutes struct {
 type Route struct {
 	Path   PathMatch
 	Action Action
-	// HTTPSRedirect, on an entry without TLS, answers before Action whatever did not come over HTTPS.
+	// HTTPSRedirect, on an entry without TLS, answers before a Forward whatever did not come over HTTPS. It is nil
+	// beside a Closed.
 	HTTPSRedirect *HTTPSRedirect
 	Origins       Origins
 	// Losers are the origins of claims to the same host and path that this one beat.

@@ -105,7 +105,7 @@ func (r *backendResolver) target(c model.Claim, key ServiceKey, port corev1.Serv
 	protocol := chooseProtocol(c.Policies.Protocol, port)
 	b := model.Backend{
 		Name: portKey(key, port), Protocol: protocol, Assignment: assignment,
-		Origins: model.Origins{r.serviceOrigin(key, c.Backend.Origin)},
+		Origins: model.Origins{r.portOrigin(key, port, c.Backend.Origin)},
 	}
 	switch protocol {
 	case model.ProtocolHTTPS:
@@ -117,11 +117,18 @@ func (r *backendResolver) target(c model.Claim, key ServiceKey, port corev1.Serv
 	return target{backend: b, name: names[0]}
 }
 
-func (r *backendResolver) serviceOrigin(key ServiceKey, otherwise diag.Origin) diag.Origin {
-	if s, ok := r.services[key]; ok {
-		return s.Origin("")
+// portOrigin places a Service port; one that no Service has is placed where it is named.
+func (r *backendResolver) portOrigin(key ServiceKey, port corev1.ServicePort, otherwise diag.Origin) diag.Origin {
+	s := r.services[key]
+	if s.Service == nil {
+		return otherwise
 	}
-	return otherwise
+	for i, p := range s.Spec.Ports {
+		if p.Port == port.Port && p.Name == port.Name {
+			return s.Origin(fmt.Sprintf("spec.ports[%d]", i))
+		}
+	}
+	return s.Origin("spec")
 }
 
 // port finds the Service port that the claim names. A Service that is only mapped, or an ExternalName without

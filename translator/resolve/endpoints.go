@@ -43,7 +43,8 @@ func (x endpointIndex) ready(key ServiceKey, portName string) ([]netip.AddrPort,
 		out, ds = append(out, addresses...), append(ds, more...)
 	}
 	if legacy, ok := x.legacy[key]; ok && len(found) == 0 {
-		out = append(out, readyLegacy(legacy, portName)...)
+		addresses, more := readyLegacy(legacy, portName)
+		out, ds = append(out, addresses...), append(ds, more...)
 	}
 	slices.SortFunc(out, netip.AddrPort.Compare)
 	return slices.Compact(out), ds
@@ -68,32 +69,55 @@ func readySlice(s source.EndpointSlice, portName string) ([]netip.AddrPort, []di
 			continue
 		}
 		// discovery/v1: the addresses of one endpoint are fungible; the first is enough.
-		addr, err := netip.ParseAddr(e.Addresses[0])
+		address, err := parseEndpoint(e.Addresses[0], *s.Ports[i].Port)
 		if err != nil {
 			at := s.Place.Origin("EndpointSlice", s.Namespace, s.Name, fmt.Sprintf("endpoints[%d]", j))
-			ds = append(ds, diag.New(diag.CodeEndpointAddress, at, fmt.Sprintf("%q is not an IP address", e.Addresses[0]),
-				"the endpoint is left out", "write an IP address"))
+			ds = append(ds, diag.New(diag.CodeEndpointAddress, at, err.Error(),
+				"the endpoint is left out", "write the IP address of a pod, and a port from 1 to 65535"))
 			continue
 		}
-		out = append(out, netip.AddrPortFrom(addr, uint16(*s.Ports[i].Port)))
+		out = append(out, address)
 	}
 	return out, ds
 }
 
-func readyLegacy(e source.Endpoints, portName string) []netip.AddrPort {
+// parseEndpoint reads an address that a proxy can connect to: no zone, which is another machine's, and not the
+// unspecified address, which would be the proxy itself.
+func parseEndpoint(text string, port int32) (netip.AddrPort, error) {
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("%q is not an IP address", text)
+	}
+	addr = addr.Unmap()
+	if addr.Zone() != "" || addr.IsUnspecified() || addr.IsMulticast() {
+		return netip.AddrPort{}, fmt.Errorf("%q is not the address of an endpoint", text)
+	}
+	if port < 1 || port > 65535 {
+		return netip.AddrPort{}, fmt.Errorf("%d is not a port", port)
+	}
+	return netip.AddrPortFrom(addr, uint16(port)), nil
+}
+
+func readyLegacy(e source.Endpoints, portName string) ([]netip.AddrPort, []diag.D) {
 	var out []netip.AddrPort
-	for _, subset := range e.Subsets {
+	var ds []diag.D
+	for j, subset := range e.Subsets {
 		i := slices.IndexFunc(subset.Ports, func(p corev1.EndpointPort) bool { return p.Name == portName }) //nolint:staticcheck // The deprecated kind.
 		if i < 0 {
 			continue
 		}
 		for _, a := range subset.Addresses {
-			if addr, err := netip.ParseAddr(a.IP); err == nil {
-				out = append(out, netip.AddrPortFrom(addr, uint16(subset.Ports[i].Port)))
+			address, err := parseEndpoint(a.IP, subset.Ports[i].Port)
+			if err != nil {
+				at := e.Place.Origin("Endpoints", e.Namespace, e.Name, fmt.Sprintf("subsets[%d]", j))
+				ds = append(ds, diag.New(diag.CodeEndpointAddress, at, err.Error(),
+					"the endpoint is left out", "write the IP address of a pod, and a port from 1 to 65535"))
+				continue
 			}
+			out = append(out, address)
 		}
 	}
-	return out
+	return out, ds
 }
 
 // endpointsOf finds the endpoints of a claim's Service port: the name of their assignment and the DNS names by which
@@ -103,6 +127,11 @@ func (r *backendResolver) endpointsOf(c model.Claim, key ServiceKey, service sou
 	external := service.Service != nil && service.Spec.Type == corev1.ServiceTypeExternalName
 	if external {
 		names = r.externalNames(key.Cluster, service)
+	}
+	if host, err := model.ParseHost(names[0]); err != nil || host.Kind() != model.HostExact {
+		return "", nil, r.closed(diag.New(diag.CodeNoService, c.Backend.Origin,
+			fmt.Sprintf("%q is not a DNS name, so no backend can be called by it", names[0]), "the path answers 503",
+			"give the Service a name that is a DNS label"))
 	}
 	if mapped != nil {
 		name := portKey(key, port)
@@ -129,7 +158,7 @@ func (r *backendResolver) assign(c model.Claim, key ServiceKey, service source.S
 			fmt.Sprintf("Service %s has no ready endpoint for port %s", key, portText(model.PortRef{Number: port.Port, Name: port.Name})),
 			"the path answers 503 until it has one", "see whether its pods run and are ready").With(service.Origin("")))
 	}
-	r.assignments[name] = model.Assignment{Name: name, Endpoints: addresses, Origins: model.Origins{service.Origin("")}}
+	r.assignments[name] = model.Assignment{Name: name, Endpoints: addresses, Origins: model.Origins{r.portOrigin(key, port, c.Backend.Origin)}}
 	return name
 }
 

@@ -1,0 +1,351 @@
+// Package explain says what the gateway does with one request, and why: which entry, certificate, host, route, rewrite,
+// backend and endpoints, which routes lost, and which object and field stand behind the answer.
+//
+// It asks the model, with matching code of its own. The data planes read Envoy's resources, so that where explain and
+// a data plane agree, two independent readings do.
+package explain
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// Request is what is asked about.
+type Request struct {
+	// Method is as it stands in the request line; empty is GET.
+	Method string
+	// URL is scheme://host[:port]/path?query, the scheme choosing the entry: http or https. Host, port, path and query
+	// are those that the client sends, byte for byte; nothing is decoded.
+	URL string
+	// Header holds the client's headers; Host is the URL's.
+	Header http.Header
+	// From is the address of the peer; the zero value is 127.0.0.1.
+	From netip.Addr
+}
+
+// Explain tells the story of a request. ds are the diagnostics of the translation that made the gateway. The error
+// says what is wrong with the URL.
+func Explain(g model.Gateway, ds []diag.D, r Request) (Story, error) {
+	asked, err := parseTarget(r.URL)
+	if err != nil {
+		return Story{}, err
+	}
+	if r.Method == "" {
+		r.Method = http.MethodGet
+	}
+	if !r.From.IsValid() {
+		r.From = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	r.From = r.From.Unmap()
+	n := narrator{gateway: g, request: r, target: asked}
+	n.story.Request = r.Method + " " + r.URL
+	n.story.From = r.From
+	n.tell()
+	n.story.Diagnostics = touching(ds, n.story.Origins)
+	return n.story, nil
+}
+
+// target is a URL in its parts, as the client sends them.
+type target struct {
+	tls bool
+	// authority is host[:port], the value of the Host header.
+	authority string
+	// path holds the query too.
+	path string
+}
+
+// parseTarget takes a URL apart without url.Parse, which would decode what the gateway is to be asked about.
+func parseTarget(raw string) (target, error) {
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if !ok || (scheme != "http" && scheme != "https") {
+		return target{}, fmt.Errorf("%q: write http://HOST/PATH or https://HOST/PATH", raw)
+	}
+	authority, path := rest, "/"
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority, path = rest[:i], rest[i:]
+		if path[0] != '/' {
+			path = "/" + path
+		}
+	}
+	if authority == "" || strings.Contains(authority, "@") {
+		return target{}, fmt.Errorf("%q: write a host, without user name", raw)
+	}
+	if _, err := url.Parse(scheme + "://" + authority); err != nil {
+		return target{}, fmt.Errorf("%q: %q is not a host", raw, authority)
+	}
+	return target{tls: scheme == "https", authority: authority, path: path}, nil
+}
+
+// narrator follows one request through the gateway and writes down what it sees.
+type narrator struct {
+	gateway model.Gateway
+	request Request
+	target  target
+	table   *model.Table
+	// headers are the request's as routing and the backend see them.
+	headers http.Header
+	story   Story
+}
+
+// tell asks each part in the order in which Envoy has them, until one answers.
+func (n *narrator) tell() {
+	for _, part := range []func() bool{n.enter, n.checkHeaders, n.readPath} {
+		if answered := part(); answered {
+			return
+		}
+	}
+	n.target.authority = withoutHostDot(n.target.authority)
+	n.headers = forwarded(n.gateway.Edge, n.table.Entry, n.request, n.target.authority)
+	route := n.choose()
+	if route == nil {
+		n.story.Decision = Decision{Status: http.StatusNotFound, Reason: "no route matches"}
+		return
+	}
+	n.story.Origins = slices.Clone(route.Origins)
+	n.story.Losers = slices.Clone(route.Losers)
+	n.answer(*route)
+}
+
+// enter finds the entry and, over TLS, the certificate.
+func (n *narrator) enter() bool {
+	for i := range n.gateway.Tables {
+		if n.gateway.Tables[i].Entry.TLS == n.target.tls {
+			n.table = &n.gateway.Tables[i]
+		}
+	}
+	if n.table == nil {
+		n.story.Decision.Reason = "no entry of this scheme is open"
+		return true
+	}
+	n.story.Entry = n.table.Entry.Name
+	n.story.Address = n.table.Entry.Address.String()
+	if !n.target.tls {
+		return false
+	}
+	chosen, why := chooseCertificate(n.gateway, hostName(n.target.authority))
+	if chosen == nil {
+		n.story.Decision.Reason = "the handshake fails: " + why
+		return true
+	}
+	n.story.Certificate = &CertificateChoice{Host: chosen.Host.Name(), Why: why, Origins: chosen.Origins, chain: chosen.Chain}
+	return false
+}
+
+// checkHeaders refuses names with underscores, which some backends read as hyphens (Envoy:
+// headers_with_underscores_action REJECT_REQUEST), and a Connection header that names what the gateway needs.
+func (n *narrator) checkHeaders() bool {
+	for name := range n.request.Header {
+		if strings.Contains(name, "_") {
+			n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: "header " + name + " has an underscore"}
+			return true
+		}
+	}
+	for _, name := range nominated(n.request.Header) {
+		if slices.Contains(needed, name) {
+			n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: "Connection names " + name}
+			return true
+		}
+	}
+	return false
+}
+
+func (n *narrator) readPath() bool {
+	read := normalise(n.target.path)
+	n.story.Path = read.path
+	if read.refused != "" {
+		n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: read.refused}
+		return true
+	}
+	if read.unescaped {
+		n.story.Decision = Decision{
+			Status: http.StatusTemporaryRedirect, Location: read.path + read.query,
+			Reason: "the path has an escaped slash or backslash; the client is asked to say it plainly",
+		}
+		return true
+	}
+	if raw, _, _ := strings.Cut(n.target.path, "?"); raw != read.path {
+		n.note("the path is read as %s", read.path)
+	}
+	n.target.path = read.path + read.query
+	return false
+}
+
+// answer is what the chosen route does.
+func (n *narrator) answer(r model.Route) {
+	switch action := r.Action.(type) {
+	case *model.Closed:
+		n.story.Decision = Decision{Status: http.StatusServiceUnavailable, Reason: action.Reason}
+		if action.Origin != (diag.Origin{}) && !slices.Contains(n.story.Origins, action.Origin) {
+			n.story.Origins = append(n.story.Origins, action.Origin)
+		}
+	case *model.Forward:
+		if r.HTTPSRedirect != nil && !n.table.Entry.TLS && !n.countsAsHTTPS() {
+			n.redirectToHTTPS(*r.HTTPSRedirect)
+			return
+		}
+		if r.HTTPSRedirect != nil && !n.table.Entry.TLS {
+			n.note("peer %s is a trusted proxy and says X-Forwarded-Proto: https, so there is no redirect to HTTPS", n.request.From)
+		}
+		if n.wantsSlash(r, action) {
+			n.redirectToSlash(action)
+			return
+		}
+		n.forward(r, action)
+	default:
+		panic(fmt.Sprintf("explain: unknown action %T", action))
+	}
+}
+
+// redirects choose their status by the method: a client may turn any method but GET and HEAD into GET on 301 and 302.
+func (n *narrator) reading() bool {
+	return n.request.Method == http.MethodGet || n.request.Method == http.MethodHead
+}
+
+func (n *narrator) countsAsHTTPS() bool {
+	return strings.EqualFold(strings.Join(n.headers["X-Forwarded-Proto"], ","), "https")
+}
+
+func (n *narrator) redirectToHTTPS(r model.HTTPSRedirect) {
+	status := map[[2]bool]int{
+		{true, false}: http.StatusFound, {true, true}: http.StatusMovedPermanently,
+		{false, false}: http.StatusTemporaryRedirect, {false, true}: http.StatusPermanentRedirect,
+	}[[2]bool{n.reading(), r.Permanent}]
+	host, _ := cutPort(n.target.authority)
+	if port := n.gateway.Edge.HTTPSPublicPort; port != httpsPort {
+		host = fmt.Sprintf("%s:%d", host, port)
+	}
+	n.story.Decision = Decision{
+		Status: status, Location: "https://" + host + n.target.path, Reason: "redirect to HTTPS",
+	}
+	if !slices.Contains(n.story.Origins, r.Origin) {
+		n.story.Origins = append(n.story.Origins, r.Origin)
+	}
+}
+
+const httpsPort = 443
+
+// wantsSlash says whether the request is for the prefix itself, where a page's relative links would miss the prefix.
+func (n *narrator) wantsSlash(r model.Route, f *model.Forward) bool {
+	path, _, _ := strings.Cut(n.target.path, "?")
+	return n.gateway.Edge.SlashRedirect && f.Strip != nil && r.Path.Kind != model.PathExact &&
+		n.reading() && path == f.Strip.Prefix
+}
+
+func (n *narrator) redirectToSlash(f *model.Forward) {
+	scheme := "http"
+	if n.target.tls {
+		scheme = "https"
+	}
+	if said := strings.ToLower(strings.Join(n.headers["X-Forwarded-Proto"], ",")); said == "http" || said == "https" {
+		scheme = said
+	}
+	_, query, asked := strings.Cut(n.target.path, "?")
+	location := scheme + "://" + n.target.authority + f.Strip.Prefix + "/"
+	if asked {
+		location += "?" + query
+	}
+	n.story.Decision = Decision{
+		Status: http.StatusFound, Location: location,
+		Reason: "a stripped prefix is asked for as a folder, so that relative links stay under it",
+	}
+}
+
+// forward hands the request to the backend.
+func (n *narrator) forward(r model.Route, f *model.Forward) {
+	b, a := n.backend(f.Backend)
+	d := Decision{
+		Backend: b.Name, Assignment: b.Assignment, Protocol: b.Protocol, TLS: b.TLS,
+		Host: n.target.authority, Path: n.target.path, Headers: n.headers,
+	}
+	for _, e := range a.Endpoints {
+		d.Endpoints = append(d.Endpoints, e.String())
+	}
+	n.addOrigins(b.Origins, a.Origins)
+	if f.Host != "" {
+		d.Host = f.Host
+	}
+	if f.ReplacePath != "" {
+		_, query, asked := strings.Cut(d.Path, "?")
+		d.Path = f.ReplacePath
+		if asked {
+			d.Path += "?" + query
+		}
+	}
+	if f.Strip != nil {
+		d.Path = stripped(d.Path, f.Strip.Prefix)
+		d.Headers.Set("X-Forwarded-Prefix", f.Strip.Prefix)
+		if r.Path.Kind != model.PathExact {
+			d.Prefix = f.Strip.Prefix
+			n.noteOnPrefix(f.Strip.Prefix)
+		}
+	}
+	if b.TLS != nil && b.TLS.SkipVerify {
+		n.note("the backend's certificate is not verified (--upstream-insecure-skip-verify)")
+	}
+	if len(a.Endpoints) == 0 {
+		d.Status, d.Reason = http.StatusServiceUnavailable, "the backend has no ready endpoints"
+	}
+	n.story.Decision = d
+}
+
+func (n *narrator) backend(name string) (model.Backend, model.Assignment) {
+	i := slices.IndexFunc(n.gateway.Backends, func(b model.Backend) bool { return b.Name == name })
+	if i < 0 {
+		panic("explain: the model has no backend " + name)
+	}
+	b := n.gateway.Backends[i]
+	for _, a := range n.gateway.Assignments {
+		if a.Name == b.Assignment {
+			return b, a
+		}
+	}
+	return b, model.Assignment{}
+}
+
+func (n *narrator) addOrigins(more ...model.Origins) {
+	for _, o := range slices.Concat(more...) {
+		if !slices.Contains(n.story.Origins, o) {
+			n.story.Origins = append(n.story.Origins, o)
+		}
+	}
+}
+
+func (n *narrator) note(format string, args ...any) {
+	n.story.Notes = append(n.story.Notes, fmt.Sprintf(format, args...))
+}
+
+// noteOnPrefix says what a path prefix does to pages that do not know of it.
+func (n *narrator) noteOnPrefix(prefix string) {
+	n.note("the backend does not see %s: a page with <base href=\"/\">, or with links that begin with / such as /style.css, "+
+		"asks outside of it and misses this route; relative links work, and so does an app that honours X-Forwarded-Prefix", prefix)
+	n.note("in responses, Location and the Path of Set-Cookie are put under %s; a cookie without Path and a __Host- cookie are left alone", prefix)
+}
+
+// touching are the diagnostics about what the origins name: the same field, one around it or one within it.
+func touching(ds []diag.D, origins model.Origins) []diag.D {
+	var out []diag.D
+	for _, d := range ds {
+		places := append([]diag.Origin{d.Origin}, d.Others...)
+		if slices.ContainsFunc(places, func(p diag.Origin) bool {
+			return slices.ContainsFunc(origins, func(o diag.Origin) bool { return touches(p, o) })
+		}) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func touches(p, o diag.Origin) bool {
+	if p.Cluster != o.Cluster || p.Kind != o.Kind || p.Namespace != o.Namespace || p.Name != o.Name {
+		return false
+	}
+	// An annotation bears on every route of its object.
+	return p.Annotation != "" || strings.HasPrefix(p.Field, o.Field) || strings.HasPrefix(o.Field, p.Field)
+}

@@ -1,0 +1,270 @@
+package explain_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/explain"
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+func host(t *testing.T, s string) model.Host {
+	t.Helper()
+	h, err := model.ParseHost(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func at(name, field string) diag.Origin {
+	return diag.Origin{Kind: "Ingress", Namespace: "ns", Name: name, Field: field, File: "a.yaml", Line: 7}
+}
+
+func route(path model.PathMatch, action model.Action, name string) model.Route {
+	return model.Route{Path: path, Action: action, Origins: model.Origins{at(name, "spec.rules[0]")}}
+}
+
+// gateway has a route of every kind.
+func gateway(t *testing.T) model.Gateway {
+	to := func(backend string) *model.Forward { return &model.Forward{Backend: backend} }
+	k8s := route(model.Prefix("/k8s"), &model.Forward{Backend: "ns/dash/443/https", Strip: &model.Strip{Prefix: "/k8s"}}, "dash")
+	safe := route(model.Prefix("/safe"), to("ns/web/80"), "safe")
+	forever := route(model.Prefix("/forever"), to("ns/web/80"), "forever")
+	exact := []model.HostRoutes{{Host: host(t, "a.test"), Routes: []model.Route{route(model.Prefix("/only"), to("ns/exact/80"), "exact")}}}
+	wildcard := []model.HostRoutes{{Host: host(t, "*.test"), Routes: []model.Route{route(model.Prefix("/wild"), to("ns/wild/80"), "wild")}}}
+	anyHost := []model.Route{
+		route(model.PathMatch{Kind: model.PathExact, Value: "/wild"}, to("ns/web/80"), "hostless"),
+		k8s, safe, forever,
+		route(model.Prefix("/closed"), &model.Closed{Reason: "because", Code: diag.CodeAccessClosed, Origin: at("shut", "x")}, "shut"),
+		route(model.Prefix("/empty"), to("ns/empty/80"), "empty"),
+		route(model.Prefix("/named"), &model.Forward{Backend: "ns/web/80", Host: "inner.test", ReplacePath: "/r"}, "named"),
+	}
+	plain := model.Table{Entry: model.Entry{Name: "http", Address: netip.MustParseAddrPort("127.0.0.1:8080")}, Exact: exact, Wildcard: wildcard}
+	plain.Any = append(plain.Any, anyHost...)
+	plain.Any[2].HTTPSRedirect = &model.HTTPSRedirect{Origin: at("safe", "redirect")}
+	plain.Any[3].HTTPSRedirect = &model.HTTPSRedirect{Permanent: true, Origin: at("forever", "redirect")}
+	plain.Default = []model.Route{route(model.Prefix("/d"), to("ns/default/80"), "default")}
+	secure := plain
+	secure.Entry = model.Entry{Name: "https", TLS: true, Address: netip.MustParseAddrPort("127.0.0.1:8443")}
+	secure.Any = anyHost
+	g := model.Gateway{
+		Edge: model.Edge{
+			HTTPSPublicPort: 443, SlashRedirect: true,
+			TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.5/32")},
+		},
+		Tables:       []model.Table{plain, secure},
+		Certificates: []model.Certificate{{Host: host(t, "a.test")}, {Host: host(t, "*.test")}},
+		Default:      &model.Certificate{},
+	}
+	for _, name := range []string{"ns/dash/443", "ns/default/80", "ns/empty/80", "ns/exact/80", "ns/web/80", "ns/wild/80"} {
+		b := model.Backend{Name: name, Assignment: name, Protocol: model.ProtocolHTTP}
+		if name == "ns/dash/443" {
+			b.Name, b.Protocol, b.TLS = name+"/https", model.ProtocolHTTPS, &model.UpstreamTLS{Names: []string{"dash.ns.svc"}}
+		}
+		a := model.Assignment{Name: name}
+		if name != "ns/empty/80" {
+			a.Endpoints = []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:80")}
+		}
+		g.Backends, g.Assignments = append(g.Backends, b), append(g.Assignments, a)
+	}
+	return g
+}
+
+func TestExplainDecides(t *testing.T) {
+	tests := []struct {
+		line   string // METHOD URL, then headers K:V
+		from   string
+		status int
+		// goes is the Location or the backend with the path it sees.
+		goes string
+	}{
+		{"GET http://node/k8s", "", 302, "http://node/k8s/"},
+		{"HEAD https://node:8443/k8s?x=1", "", 302, "https://node:8443/k8s/?x=1"},
+		{"POST http://node/k8s?x=1", "", 0, "ns/dash/443/https /?x=1"},
+		{"GET http://node/k8s/x", "", 0, "ns/dash/443/https /x"},
+		{"GET http://node/k8sx", "", 404, ""},
+		{"GET http://node/k8s../x", "", 404, ""},
+		{"GET http://node/k8s%2fx?y", "", 307, "/k8s/x?y"},
+		{"GET http://node/k8s/../safe", "", 302, "https://node/safe"},
+		{"GET http://node:8080/safe/x?y=1", "", 302, "https://node/safe/x?y=1"},
+		{"PUT http://node/safe", "", 307, "https://node/safe"},
+		{"GET http://node/forever", "", 301, "https://node/forever"},
+		{"POST http://node/forever", "", 308, "https://node/forever"},
+		{"GET http://[::1]:8080/safe", "", 302, "https://[::1]/safe"},
+		{"GET https://node/safe", "", 0, "ns/web/80 /safe"},
+		{"GET http://node/safe X-Forwarded-Proto:https", "", 302, "https://node/safe"},
+		{"GET http://node/safe X-Forwarded-Proto:HTTPS", "127.0.0.5", 0, "ns/web/80 /safe"},
+		{"GET http://node/k8s X-Forwarded-Proto:https", "127.0.0.5", 302, "https://node/k8s/"},
+		{"GET http://node/closed/x", "", 503, ""},
+		{"GET http://node/empty", "", 503, "ns/empty/80 /empty"},
+		{"GET http://node/named/x?y=1", "", 0, "ns/web/80 /r?y=1"},
+		{"GET http://node/ A_b:c", "", 400, ""},
+		{"GET http://node/a%00", "", 400, ""},
+		{"GET http://a.test/only", "", 0, "ns/exact/80 /only"},
+		{"GET http://A.TEST.:80/only", "", 0, "ns/exact/80 /only"},
+		{"GET http://b.test/only", "", 404, ""},
+		{"GET http://a.test/wild", "", 0, "ns/wild/80 /wild"},
+		{"GET http://b.test/wild", "", 0, "ns/wild/80 /wild"},
+		{"GET http://c.b.test/wild", "", 0, "ns/web/80 /wild"},
+		{"GET http://test/wild", "", 0, "ns/web/80 /wild"},
+		{"GET http://a.test/d/x", "", 0, "ns/default/80 /d/x"},
+	}
+	for _, tt := range tests {
+		r := explain.Request{Header: http.Header{}}
+		words := strings.Fields(tt.line)
+		r.Method, r.URL = words[0], words[1]
+		for _, h := range words[2:] {
+			k, v, _ := strings.Cut(h, ":")
+			r.Header.Set(k, v)
+		}
+		if tt.from != "" {
+			r.From = netip.MustParseAddr(tt.from)
+		}
+		story, err := explain.Explain(gateway(t), nil, r)
+		if err != nil {
+			t.Errorf("%s: %v", tt.line, err)
+			continue
+		}
+		d := story.Decision
+		goes := strings.TrimSpace(d.Backend + " " + d.Path)
+		if d.Location != "" {
+			goes = d.Location
+		}
+		if d.Status != tt.status || goes != tt.goes {
+			t.Errorf("%s: %d %q, want %d %q\n%s", tt.line, d.Status, goes, tt.status, tt.goes, story.Text())
+		}
+		if text := story.Text(); strings.Count(text, "\n") > 24 {
+			t.Errorf("%s: the text fills more than a screen:\n%s", tt.line, text)
+		}
+		if _, err := json.Marshal(story); err != nil {
+			t.Errorf("%s: %v", tt.line, err)
+		}
+	}
+}
+
+func TestExplainPortOfRedirect(t *testing.T) {
+	g := gateway(t)
+	g.Edge.HTTPSPublicPort = 8443
+	story, err := explain.Explain(g, nil, explain.Request{URL: "http://node:8080/safe"})
+	if err != nil || story.Decision.Location != "https://node:8443/safe" {
+		t.Errorf("Location %q, %v; want the HTTPS entry's port in place of the request's", story.Decision.Location, err)
+	}
+}
+
+func TestExplainForwardedHeaders(t *testing.T) {
+	const absent = "\x00"
+	tests := []struct {
+		name, url, from string
+		sent, want      map[string]string
+	}{
+		{
+			"untrusted", "http://node:8080/k8s/x", "",
+			map[string]string{"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Prefix": "/evil", "X-Original-Url": "/admin",
+				"X-Envoy-Original-Path": "/x", "Forwarded": "for=x", "True-Client-Ip": "x", "Connection": "close", "A": "b"},
+			map[string]string{"X-Forwarded-For": "127.0.0.1", "X-Real-Ip": "127.0.0.1", "X-Forwarded-Proto": "http",
+				"X-Forwarded-Host": "node:8080", "X-Forwarded-Port": "8080", "X-Forwarded-Prefix": "/k8s", "A": "b",
+				"X-Original-Url": absent, "X-Envoy-Original-Path": absent, "Forwarded": absent, "True-Client-Ip": absent, "Connection": absent},
+		},
+		{
+			"trusted", "http://node/wild", "127.0.0.5",
+			map[string]string{"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/p", "X-Forwarded-Client-Cert": "x", "X-Envoy-Foo": "x"},
+			map[string]string{"X-Forwarded-For": "1.2.3.4, 127.0.0.5", "X-Real-Ip": "127.0.0.5", "X-Forwarded-Proto": "https",
+				"X-Forwarded-Host": "node", "X-Forwarded-Port": "8080", "X-Forwarded-Prefix": "/p", "X-Forwarded-Client-Cert": absent, "X-Envoy-Foo": absent},
+		},
+		{
+			"over TLS", "https://node/wild", "", nil,
+			map[string]string{"X-Forwarded-Proto": "https", "X-Forwarded-Port": "8443", "X-Forwarded-Prefix": absent},
+		},
+	}
+	for _, tt := range tests {
+		r := explain.Request{URL: tt.url, Header: http.Header{}}
+		if tt.from != "" {
+			r.From = netip.MustParseAddr(tt.from)
+		}
+		for k, v := range tt.sent {
+			r.Header.Set(k, v)
+		}
+		story, err := explain.Explain(gateway(t), nil, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, want := range tt.want {
+			got := absent
+			if vs := story.Decision.Headers.Values(k); len(vs) > 0 {
+				got = strings.Join(vs, "|")
+			}
+			if got != want {
+				t.Errorf("%s: %s is %q, want %q", tt.name, k, got, want)
+			}
+		}
+	}
+}
+
+func TestExplainCertificate(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://a.test/":         "a.test",
+		"https://B.test:8443/":    "*.test",
+		"https://c.b.test/":       "",
+		"https://node/":           "",
+		"https://127.0.0.1:8443/": "",
+	} {
+		story, err := explain.Explain(gateway(t), nil, explain.Request{URL: url})
+		if err != nil || story.Certificate == nil || story.Certificate.Host != want {
+			t.Errorf("%s: certificate %+v, %v; want that of %q", url, story.Certificate, err, want)
+		}
+	}
+	g := gateway(t)
+	g.Default = nil
+	story, err := explain.Explain(g, nil, explain.Request{URL: "https://node/"})
+	if err != nil || !strings.Contains(story.Decision.Reason, "handshake fails") {
+		t.Errorf("without a certificate: %+v, %v", story.Decision, err)
+	}
+}
+
+func TestExplainTellsOfDiagnosticsOnly(t *testing.T) {
+	mine := diag.New(diag.CodeNotYet, at("dash", "spec"), "m", "e", "")
+	sibling := diag.New(diag.CodeNotYet, at("dash", "spec.rules[1]"), "m", "e", "")
+	other := diag.New(diag.CodeNotYet, at("safe", "spec"), "m", "e", "")
+	seen := diag.New(diag.CodeConflict, at("loser", "spec"), "m", "e", "").With(at("dash", "spec.rules[0]"))
+	story, err := explain.Explain(gateway(t), []diag.D{mine, sibling, other, seen}, explain.Request{URL: "http://node/k8s/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(story.Diagnostics) != 2 || story.Diagnostics[0].Origin != mine.Origin || story.Diagnostics[1].Origin != seen.Origin {
+		t.Errorf("diagnostics %v, want those that touch the route", story.Diagnostics)
+	}
+}
+
+func TestExplainRefusesWhatIsNoURL(t *testing.T) {
+	for _, url := range []string{"", "node/x", "ftp://node/", "http://", "http://u@node/", "http://no de/"} {
+		if _, err := explain.Explain(gateway(t), nil, explain.Request{URL: url}); err == nil {
+			t.Errorf("%q: no error", url)
+		}
+	}
+}
+
+func TestTextFitsAScreen(t *testing.T) {
+	g := gateway(t)
+	for i := range 100 {
+		lost := route(model.Prefix(fmt.Sprintf("/lost%d", i)), &model.Forward{Backend: "ns/web/80"}, "lost")
+		g.Tables[0].Any = append([]model.Route{lost}, g.Tables[0].Any...)
+		g.Tables[0].Default = append(g.Tables[0].Default, route(model.Prefix("/"), &model.Forward{Backend: "ns/web/80"}, "late"))
+	}
+	story, err := explain.Explain(g, nil, explain.Request{URL: "http://node/k8s/x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := story.Text()
+	if strings.Count(text, "\n") > 26 || !strings.Contains(text, "97 routes before") || !strings.Contains(text, "/lost2/*") {
+		t.Errorf("the text is too long, or lacks the candidates that came nearest:\n%s", text)
+	}
+	if len(story.Candidates) < 200 {
+		t.Errorf("%d candidates, want all of them", len(story.Candidates))
+	}
+}

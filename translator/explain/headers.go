@@ -1,0 +1,107 @@
+package explain
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// What an untrusted peer may not say of itself (docs/design/xds.md, early header mutation).
+var (
+	untrustedPrefixes = []string{"X-Forwarded-", "X-Envoy-", "X-Original-"}
+	untrustedNames    = []string{
+		"Forwarded", "X-Real-Ip", "True-Client-Ip", "Client-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "Cf-Connecting-Ip",
+		"Fastly-Client-Ip", "X-Remote-Ip", "X-Remote-Addr", "X-Host", "X-Http-Host-Override", "X-Rewrite-Url",
+		"X-Http-Method-Override", "X-Scheme", "X-Url-Scheme", "Front-End-Https", "X-Replaced-Path", "Proxy",
+	}
+	// connectionNames belong to the connection to the client and never reach a backend.
+	connectionNames = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"}
+	// needed may not be named by Connection, by which a client could have the gateway's own word taken off on the way
+	// (Envoy 1.40 answers 400).
+	needed = []string{"Host", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+)
+
+// nominated are the headers that Connection names: they belong to the connection too (RFC 9110, 7.6.1).
+func nominated(h http.Header) []string {
+	var out []string
+	for _, v := range h.Values("Connection") {
+		for name := range strings.SplitSeq(v, ",") {
+			out = append(out, http.CanonicalHeaderKey(strings.TrimSpace(name)))
+		}
+	}
+	return out
+}
+
+// dropConnectionHeaders takes off what is between the client and the gateway only. TE may say trailers, and an upgrade to
+// WebSocket passes.
+func dropConnectionHeaders(h http.Header) {
+	websocket := strings.EqualFold(h.Get("Upgrade"), "websocket")
+	trailers := strings.Contains(strings.ToLower(strings.Join(h.Values("Te"), ",")), "trailers")
+	for _, name := range slices.Concat(nominated(h), connectionNames, []string{"Te"}) {
+		if !websocket || (name != "Connection" && name != "Upgrade") {
+			h.Del(name)
+		}
+	}
+	if trailers {
+		h.Set("Te", "trailers")
+	}
+}
+
+// forwarded are the client's headers as the backend gets them, with what the gateway says of the client.
+func forwarded(edge model.Edge, entry model.Entry, r Request, authority string) http.Header {
+	h := http.Header{}
+	for name, values := range r.Header {
+		h[http.CanonicalHeaderKey(name)] = append(h[http.CanonicalHeaderKey(name)], values...)
+	}
+	dropConnectionHeaders(h)
+	h.Del("Host")
+	scheme := "http"
+	if entry.TLS {
+		scheme = "https"
+	}
+	own := [][2]string{
+		{"X-Real-Ip", r.From.String()}, {"X-Forwarded-Proto", scheme}, {"X-Forwarded-Host", authority},
+		{"X-Forwarded-Port", strconv.Itoa(int(entry.Address.Port()))},
+	}
+	if trusts(edge.TrustedProxies, r.From) {
+		for name := range h {
+			if strings.HasPrefix(name, "X-Envoy-") {
+				delete(h, name)
+			}
+		}
+		// Of a client's certificate nobody is believed (Envoy: forward_client_cert_details SANITIZE).
+		h.Del("X-Forwarded-Client-Cert")
+		list := append(h.Values("X-Forwarded-For"), r.From.String())
+		h.Set("X-Forwarded-For", strings.Join(list, ", "))
+		for _, kv := range own {
+			if len(h.Values(kv[0])) == 0 {
+				h.Set(kv[0], kv[1])
+			}
+		}
+		return h
+	}
+	for name := range h {
+		if slices.Contains(untrustedNames, name) ||
+			slices.ContainsFunc(untrustedPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+			delete(h, name)
+		}
+	}
+	h.Set("X-Forwarded-For", r.From.String())
+	for _, kv := range own {
+		h.Set(kv[0], kv[1])
+	}
+	return h
+}
+
+func trusts(proxies []netip.Prefix, peer netip.Addr) bool {
+	return slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(peer) })
+}
+
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil
+}

@@ -1,0 +1,175 @@
+package explain
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// reading is what the gateway makes of a path before it matches it.
+type reading struct {
+	path string
+	// query begins with ? where there is one; nothing in it is changed.
+	query string
+	// unescaped says that the path had an escaped slash or backslash, which is answered by a redirect.
+	unescaped bool
+	// refused is why the request is 400, empty where it is not.
+	refused string
+}
+
+// normalise reads a path as Envoy 1.40 does with normalize_path, merge_slashes and path_with_escaped_slashes_action
+// UNESCAPE_AND_REDIRECT. Every line of its test was first asked of Envoy.
+func normalise(raw string) reading {
+	path, query, asked := strings.Cut(raw, "?")
+	out := reading{path: path}
+	if asked {
+		out.query = "?" + query
+	}
+	if why := refuses(raw, path); why != "" {
+		out.refused = why
+		return out
+	}
+	path, out.unescaped = unescapeSlashes(path)
+	path = strings.ReplaceAll(path, `\`, "/")
+	out.path = mergeSlashes(withoutDots(escape(path)))
+	return out
+}
+
+func refuses(raw, path string) string {
+	switch {
+	case strings.Contains(raw, "#"):
+		return "the path has a #"
+	case strings.Contains(path, "%00"):
+		return "the path has an escaped zero byte"
+	}
+	for i := range len(raw) {
+		if raw[i] <= ' ' || raw[i] >= 0x7f {
+			return fmt.Sprintf("the path has the byte 0x%02x, which must be escaped", raw[i])
+		}
+	}
+	return ""
+}
+
+func unescapeSlashes(path string) (string, bool) {
+	plain := strings.NewReplacer("%2f", "/", "%2F", "/", "%5c", `\`, "%5C", `\`).Replace(path)
+	return plain, plain != path
+}
+
+// escape escapes what must be and unescapes what need not be. Escaped dots stay, marked, until withoutDots has looked
+// at them.
+func escape(path string) string {
+	var b strings.Builder
+	for i := 0; i < len(path); i++ {
+		c := path[i]
+		if c == '%' && i+2 < len(path) {
+			if decoded, ok := unhex(path[i+1], path[i+2]); ok {
+				switch {
+				case decoded == '.':
+					b.WriteByte(escapedDot)
+				case unreserved(decoded):
+					b.WriteByte(decoded)
+				default:
+					b.WriteString(path[i : i+3])
+				}
+				i += 2
+				continue
+			}
+		}
+		if strings.IndexByte("\"<>`{}|^", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+			continue
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}
+
+// escapedDot stands for a dot that came as %2e; a path cannot hold it, see refuses.
+const escapedDot = '\x01'
+
+// withoutDots resolves . and .. elements. An element that begins with plain dots and a semicolon counts too, as path
+// parameters do in some frameworks: /a/..;x/b is /b.
+func withoutDots(path string) string {
+	var kept []string
+	elements := strings.Split(path, "/")[1:]
+	for i, e := range elements {
+		last := i == len(elements)-1
+		plain := strings.ReplaceAll(e, string(escapedDot), ".")
+		switch {
+		case plain == "." || strings.HasPrefix(e, ".;"):
+		case plain == ".." || strings.HasPrefix(e, "..;"):
+			kept = kept[:max(len(kept)-1, 0)]
+		default:
+			kept = append(kept, plain)
+			continue
+		}
+		if last {
+			kept = append(kept, "")
+		}
+	}
+	return "/" + strings.Join(kept, "/")
+}
+
+func mergeSlashes(path string) string {
+	if strings.Trim(path, "/") == "" && len(path) > 1 {
+		// Envoy leaves two slashes of a path of slashes.
+		return "//"
+	}
+	for strings.Contains(path, "//") {
+		path = strings.ReplaceAll(path, "//", "/")
+	}
+	return path
+}
+
+func unreserved(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0
+}
+
+func unhex(hi, lo byte) (byte, bool) {
+	digits := "0123456789abcdef"
+	h, l := strings.IndexByte(digits, lower(hi)), strings.IndexByte(digits, lower(lo))
+	return byte(h<<4 | l&0xf), h >= 0 && l >= 0
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+// matchPath says whether a normalised path matches, and why or why not.
+func matchPath(m model.PathMatch, f *model.Forward, path string) (bool, string) {
+	switch m.Kind {
+	case model.PathExact:
+		if path == m.Value {
+			return true, "the path is " + m.Value
+		}
+		return false, "the path is not exactly " + m.Value
+	case model.PathPrefix:
+		if m.Value == "/" || path == m.Value || strings.HasPrefix(path, m.Value+"/") {
+			return true, "the path is under " + m.Value
+		}
+		if strings.HasPrefix(path, m.Value) {
+			return false, "the path begins with " + m.Value + " but not as an element of its own"
+		}
+		return false, "the path is not under " + m.Value
+	case model.PathStringPrefix:
+		rest, ok := strings.CutPrefix(path, m.Value)
+		if ok && f != nil && f.Strip != nil && strings.HasPrefix(rest, ".") {
+			return false, "without its prefix the path would begin with a dot"
+		}
+		if ok {
+			return true, "the path begins with " + m.Value
+		}
+		return false, "the path does not begin with " + m.Value
+	default:
+		panic("explain: unknown kind of path")
+	}
+}
+
+// stripped takes the prefix off a path (with query) that has it, and leaves exactly one slash before the rest.
+func stripped(path, prefix string) string {
+	return "/" + strings.TrimLeft(strings.TrimPrefix(path, prefix), "/")
+}

@@ -1,0 +1,180 @@
+package explain
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// Print is the whole gateway as text, one line for each route, backend and certificate, with origins in the margin. It
+// is the same for equal models, and holds no key and no certificate.
+func Print(g model.Gateway) string {
+	var p printer
+	before := ""
+	for i, t := range g.Tables {
+		title := t.Entry.Name + " " + t.Entry.Address.String()
+		body := tableLines(t)
+		if text := strings.Join(flat(body), "\n"); i > 0 && text == before {
+			p.add(title + "  as " + g.Tables[i-1].Entry.Name)
+		} else {
+			p.add(title)
+			p.lines = append(p.lines, body...)
+			before = text
+		}
+	}
+	if len(g.Backends) > 0 {
+		p.add("backends")
+	}
+	for _, b := range g.Backends {
+		p.add("  "+backendText(b, endpointsOf(g, b.Assignment)), b.Origins...)
+	}
+	if len(g.Certificates) > 0 || g.Default != nil {
+		p.add("certificates")
+	}
+	for _, c := range g.Certificates {
+		p.add("  "+c.Host.String(), c.Origins...)
+	}
+	if g.Default != nil {
+		p.add("  default", g.Default.Origins...)
+	}
+	return p.text()
+}
+
+// line is one line and its margin.
+type line struct {
+	text    string
+	origins model.Origins
+	losers  []diag.Origin
+}
+
+type printer struct{ lines []line }
+
+func (p *printer) add(text string, origins ...diag.Origin) {
+	p.lines = append(p.lines, line{text: text, origins: origins})
+}
+
+func (p *printer) text() string {
+	var b strings.Builder
+	for _, l := range p.lines {
+		b.WriteString(l.text)
+		if note := l.margin(); note != "" {
+			b.WriteString("  # " + note)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func (l line) margin() string {
+	var parts []string
+	for i, o := range l.origins {
+		if i > 0 && o.Object() == l.origins[0].Object() {
+			parts = append(parts, shortPlace(o))
+			continue
+		}
+		parts = append(parts, placedShort(o))
+	}
+	for _, o := range l.losers {
+		parts = append(parts, "beats "+placedShort(o))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func placedShort(o diag.Origin) string {
+	return strings.Join(strings.Fields(o.Object()+" "+shortPlace(o)+" "+o.Position()), " ")
+}
+
+// shortPlace is the field, or the annotation without its prefix.
+func shortPlace(o diag.Origin) string {
+	if o.Annotation != "" {
+		return "@" + o.Annotation[strings.LastIndexByte(o.Annotation, '/')+1:]
+	}
+	return o.Field
+}
+
+func flat(lines []line) []string {
+	var out []string
+	for _, l := range lines {
+		out = append(out, l.text+l.margin())
+	}
+	return out
+}
+
+func tableLines(t model.Table) []line {
+	var out []line
+	group := func(title string, routes []model.Route) {
+		if len(routes) == 0 {
+			return
+		}
+		out = append(out, line{text: "  " + title})
+		for _, r := range routes {
+			out = append(out, line{text: "    " + routeText(r), origins: r.Origins, losers: r.Losers})
+		}
+	}
+	for _, h := range slices.Concat(t.Exact, t.Wildcard) {
+		group(h.Host.String(), h.Routes)
+	}
+	group("*", t.Any)
+	group("default backend", t.Default)
+	return out
+}
+
+func routeText(r model.Route) string {
+	words := []string{r.Path.String()}
+	if r.Weight > 0 {
+		words = append(words, fmt.Sprintf("weight %d", r.Weight))
+	}
+	if r.HTTPSRedirect != nil {
+		status := "302"
+		if r.HTTPSRedirect.Permanent {
+			status = "301"
+		}
+		words = append(words, "https "+status)
+	}
+	switch action := r.Action.(type) {
+	case *model.Closed:
+		words = append(words, "→ 503 "+string(action.Code))
+	case *model.Forward:
+		if action.Strip != nil {
+			words = append(words, "strip "+action.Strip.Prefix)
+		}
+		if action.ReplacePath != "" {
+			words = append(words, "path "+action.ReplacePath)
+		}
+		if action.Host != "" {
+			words = append(words, "host "+action.Host)
+		}
+		words = append(words, "→ "+action.Backend)
+	}
+	return strings.Join(words, "  ")
+}
+
+func backendText(b model.Backend, endpoints []string) string {
+	words := []string{b.Name}
+	if b.TLS != nil && b.TLS.SkipVerify {
+		words = append(words, "not verified, sni "+b.TLS.Names[0])
+	} else if b.TLS != nil {
+		words = append(words, "verified as "+strings.Join(b.TLS.Names, " "))
+	}
+	if !strings.HasPrefix(b.Name, b.Assignment) {
+		words = append(words, "by "+b.Assignment)
+	}
+	words = append(words, "at "+orNone(strings.Join(endpoints, " ")))
+	return strings.Join(words, "  ")
+}
+
+func endpointsOf(g model.Gateway, assignment string) []string {
+	var out []string
+	for _, a := range g.Assignments {
+		if a.Name != assignment {
+			continue
+		}
+		for _, e := range a.Endpoints {
+			out = append(out, e.String())
+		}
+	}
+	return out
+}

@@ -1,0 +1,262 @@
+package explain
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// Story is what happens to a request, in the order in which it happens.
+type Story struct {
+	Request string     `json:"request"`
+	From    netip.Addr `json:"from"`
+	// Entry is empty where no entry of the URL's scheme is open.
+	Entry   string `json:"entry,omitempty"`
+	Address string `json:"address,omitempty"`
+	// Certificate is nil without TLS.
+	Certificate *CertificateChoice `json:"certificate,omitempty"`
+	// Path is the path as it is matched: normalised, without the query.
+	Path string `json:"path,omitempty"`
+	// Hosts are the tables of routes that were asked, in order.
+	Hosts []HostTable `json:"hosts,omitempty"`
+	// Candidates are the routes that were tried, in order, and those after the matching one that would match too.
+	Candidates  []Candidate   `json:"candidates,omitempty"`
+	Decision    Decision      `json:"decision"`
+	Origins     model.Origins `json:"origins,omitempty"`
+	Losers      []diag.Origin `json:"losers,omitempty"`
+	Notes       []string      `json:"notes,omitempty"`
+	Diagnostics []diag.D      `json:"diagnostics,omitempty"`
+}
+
+// CertificateChoice is the certificate that the handshake is served with.
+type CertificateChoice struct {
+	// Host is the name it is served for, empty for the default certificate.
+	Host    string        `json:"host,omitempty"`
+	Why     string        `json:"why"`
+	Origins model.Origins `json:"origins,omitempty"`
+	chain   []byte
+}
+
+// Subject is the name that the certificate itself bears: its common name, else its first DNS name; empty where it
+// does not parse.
+func (c CertificateChoice) Subject() string {
+	block, _ := pem.Decode(c.chain)
+	if block == nil {
+		return ""
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return ""
+	}
+	if leaf.Subject.CommonName == "" && len(leaf.DNSNames) > 0 {
+		return leaf.DNSNames[0]
+	}
+	return leaf.Subject.CommonName
+}
+
+// HostTable is the routes of one host, and why they are asked or not there.
+type HostTable struct {
+	// Host is the host as the model writes it; "default backend" for the routes of those.
+	Host   string `json:"host"`
+	Why    string `json:"why"`
+	Routes int    `json:"routes"`
+}
+
+// Outcome is what became of a candidate.
+type Outcome string
+
+// The outcomes.
+const (
+	Matched Outcome = "matched"
+	Lost    Outcome = "lost"
+	// Later is a route that would match but comes after the one that did.
+	Later Outcome = "later"
+)
+
+// Candidate is a route that was tried.
+type Candidate struct {
+	Host    string      `json:"host"`
+	Path    string      `json:"path"`
+	Outcome Outcome     `json:"outcome"`
+	Reason  string      `json:"reason"`
+	Origin  diag.Origin `json:"origin"`
+}
+
+// Decision is the answer: of the gateway itself, where Status is not 0, else of the backend.
+type Decision struct {
+	// Status is 0 where the backend answers, and where nobody does: then Backend is empty too.
+	Status   int    `json:"status,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	Location string `json:"location,omitempty"`
+	// Backend is the name of the model's Backend, Assignment that of its endpoints.
+	Backend    string             `json:"backend,omitempty"`
+	Assignment string             `json:"assignment,omitempty"`
+	Protocol   model.Protocol     `json:"protocol,omitempty"`
+	TLS        *model.UpstreamTLS `json:"tls,omitempty"`
+	Endpoints  []string           `json:"endpoints,omitempty"`
+	// Host, Path (with the query) and Headers are what the backend sees. Headers that belong to a connection, and what
+	// a proxy adds of its own, such as X-Request-Id, are left out.
+	Host    string      `json:"host,omitempty"`
+	Path    string      `json:"path,omitempty"`
+	Headers http.Header `json:"headers,omitempty"`
+	// Prefix is what Location and cookie paths of the response are put under: see RewriteLocation.
+	Prefix string `json:"prefix,omitempty"`
+}
+
+// candidatesShown bounds the candidates of one outcome in the text, so that it fits a screen; JSON has them all.
+const candidatesShown = 4
+
+// Text tells the story to people.
+func (s Story) Text() string {
+	t := &text{}
+	t.line("", "%s from %s", s.Request, s.From)
+	if s.Entry != "" {
+		t.line("entry", "%s %s", s.Entry, s.Address)
+	}
+	if c := s.Certificate; c != nil {
+		t.line("certificate", "%s%s", c.Why, margin(c.Origins))
+	}
+	var hosts []string
+	for _, h := range s.Hosts {
+		hosts = append(hosts, h.Host+": "+plural(h.Routes, "route"))
+	}
+	if len(hosts) > 0 {
+		t.line("hosts", "%s", strings.Join(hosts, "; "))
+	}
+	s.candidates(t)
+	s.decision(t)
+	some(t, s.Origins, "because of", placed)
+	some(t, s.Losers, "beats", func(o diag.Origin) string { return placed(o) + ", which asks for the same host and path" })
+	some(t, s.Notes, "note", func(n string) string { return n })
+	some(t, s.Diagnostics, "diagnostics", func(d diag.D) string {
+		return fmt.Sprintf("%s %s %s: %s; %s", d.Severity, d.Code, d.Origin, d.Message, d.Effect)
+	})
+	return t.String()
+}
+
+// itemsShown bounds the items of a list in the text.
+const itemsShown = 5
+
+// some writes the first items of a list, the label before the first of them.
+func some[T any](t *text, items []T, label string, words func(T) string) {
+	for i, item := range items {
+		if i == itemsShown {
+			t.line("", "and %d more", len(items)-i)
+			return
+		}
+		t.line(label, "%s", words(item))
+		label = ""
+	}
+}
+
+func (s Story) candidates(t *text) {
+	shown := map[Outcome]int{}
+	lost := 0
+	for _, c := range s.Candidates {
+		if c.Outcome == Lost {
+			lost++
+		}
+	}
+	// Of those that lost, the last ones came nearest; of those that come later, the first ones do.
+	skip := max(lost-candidatesShown, 0)
+	if skip > 0 {
+		t.line(string(Lost), "%s before these", plural(skip, "route"))
+	}
+	for _, c := range s.Candidates {
+		shown[c.Outcome]++
+		if c.Outcome == Lost && shown[Lost] <= skip || c.Outcome == Later && shown[Later] > candidatesShown {
+			continue
+		}
+		at := margin(model.Origins{c.Origin})
+		if c.Outcome == Matched {
+			at = "" // It stands below, with all that the route comes from.
+		}
+		t.line(string(c.Outcome), "%s %s: %s%s", c.Host, c.Path, c.Reason, at)
+	}
+}
+
+func (s Story) decision(t *text) {
+	d := s.Decision
+	switch {
+	case d.Status == 0 && d.Backend == "":
+		t.line("answer", "none: %s", d.Reason)
+		return
+	case d.Location != "":
+		t.line("answer", "%d to %s (%s)", d.Status, d.Location, d.Reason)
+		return
+	case d.Status != 0:
+		t.line("answer", "%d (%s)", d.Status, d.Reason)
+	}
+	if d.Backend == "" {
+		return
+	}
+	t.line("backend", "%s%s at %s", d.Backend, d.security(), orNone(strings.Join(d.Endpoints, ", ")))
+	t.line("it sees", "%s  Host: %s", d.Path, d.Host)
+	for _, name := range []string{"X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-For"} {
+		if v := d.Headers.Values(name); len(v) > 0 {
+			t.line("", "%s: %s", name, strings.Join(v, ", "))
+		}
+	}
+}
+
+// security says what the backend's certificate must show.
+func (d Decision) security() string {
+	switch {
+	case d.TLS == nil:
+		return ""
+	case d.TLS.SkipVerify:
+		return " over TLS, not verified,"
+	default:
+		return " over TLS, verified for " + strings.Join(d.TLS.Names, " or ") + ","
+	}
+}
+
+// text is lines with a label column.
+type text struct{ strings.Builder }
+
+func (t *text) line(label, format string, args ...any) {
+	if t.Len() == 0 {
+		fmt.Fprintf(t, format+"\n", args...)
+		return
+	}
+	fmt.Fprintf(t, "  %-11s "+format+"\n", append([]any{label}, args...)...)
+}
+
+// margin is the first origin, for the end of a line.
+func margin(origins model.Origins) string {
+	if len(origins) == 0 || origins[0] == (diag.Origin{}) {
+		return ""
+	}
+	return "  [" + placed(origins[0]) + "]"
+}
+
+func placed(o diag.Origin) string {
+	if pos := o.Position(); pos != "" {
+		return o.String() + " (" + pos + ")"
+	}
+	return o.String()
+}
+
+func plural(n int, noun string) string {
+	switch n {
+	case 0:
+		return "no " + noun
+	case 1:
+		return "1 " + noun
+	default:
+		return fmt.Sprintf("%d %ss", n, noun)
+	}
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "no endpoint"
+	}
+	return s
+}

@@ -1,0 +1,216 @@
+// Package mutate makes worlds that no sane user would write, for the laws that hold of every world: translation never
+// panics, and Envoy accepts whatever comes of it.
+package mutate
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+
+	"github.com/postern-gateway/postern/translator/dialect"
+	"github.com/postern-gateway/postern/translator/dialect/nginx"
+	"github.com/postern-gateway/postern/translator/dialect/traefik"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+// mutationsMax is how many changes one world gets at most.
+const mutationsMax = 12
+
+// nasty are values that have broken gateways: format strings, regex and path languages, escapes, sizes, encodings.
+var nasty = []string{
+	"", " ", "/", "//", "/a//b", "/../x", "/a/../../b", "/%2e%2e/x", "/a%2fb", "/a%00b", "/a\x00b", "/a\nb: c", "/a b", "/é", "/a?b=c", "/a#b",
+	"/{x:.*}", "/a,/b", "/a;Host:x", "/(((", "/[a-z]{1000}", "/%", "/%zz", "/100%", "/%ENVIRONMENT(HOME)%", "%REQ(:AUTHORITY)%", "a", "a/b",
+	"/" + strings.Repeat("a", 400), "/" + strings.Repeat("a/", 3000), strings.Repeat("a", 300), strings.Repeat("a.", 120) + "x",
+	"*", "*.", "*.*", "*.x", "**.x", "a.*.b", "x.", ".x", "-x", "X.TEST", "x_y.test", "x:80", "1.2.3.4", "[::1]", "::1", "[", "xn--a", "a..b", "é.test",
+	"http", "https", "h2c", "ftp", "true", "false", "ture", "1", "-1", "99999999999999999999", "0", "0x10", "1e9",
+	"Path", "PathPrefix", "PathStrip", "PathPrefixStrip", "ReplacePath", "pathprefix", "Exact", "Prefix", "ImplementationSpecific",
+	"http,https", ",", "https,nope", "0.0.0.0/0,::/0", "0.0.0.0/0", "a.b.svc.cluster.local", "localhost", "127.0.0.1", "\u202e", "\xff\xfe", "${x}", "{{x}}", "'\"`",
+	`\\1`, `(?i)a`, `^(.*?)$`,
+}
+
+// World changes a copy of a world at random places. The same seed gives the same world.
+func World(base source.World, seed uint64) source.World {
+	m := mutator{rand: rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), world: copyWorld(base)}
+	for range 1 + m.rand.IntN(mutationsMax) {
+		m.step()
+	}
+	return m.world
+}
+
+// copyWorld copies what the mutator writes to.
+func copyWorld(w source.World) source.World {
+	out := source.Merge(w)
+	for i := range out.Ingresses {
+		out.Ingresses[i].Ingress = out.Ingresses[i].DeepCopy()
+	}
+	for i := range out.Services {
+		out.Services[i].Service = out.Services[i].DeepCopy()
+	}
+	for i := range out.EndpointSlices {
+		out.EndpointSlices[i].EndpointSlice = out.EndpointSlices[i].DeepCopy()
+	}
+	for i := range out.Secrets {
+		out.Secrets[i].Secret = out.Secrets[i].DeepCopy()
+	}
+	return out
+}
+
+type mutator struct {
+	rand  *rand.Rand
+	world source.World
+}
+
+func (m *mutator) text() string { return nasty[m.rand.IntN(len(nasty))] }
+
+func (m *mutator) number() int32 {
+	return []int32{0, 1, 80, 443, 8080, 65535, 65536, -1, 1 << 30}[m.rand.IntN(9)]
+}
+
+func (m *mutator) step() {
+	switch m.rand.IntN(8) {
+	case 0:
+		m.service()
+	case 1:
+		m.slice()
+	case 2:
+		m.secret()
+	case 3:
+		m.repeat()
+	default:
+		m.ingress()
+	}
+}
+
+func (m *mutator) pickIngress() *networkingv1.Ingress {
+	if len(m.world.Ingresses) == 0 {
+		return nil
+	}
+	return m.world.Ingresses[m.rand.IntN(len(m.world.Ingresses))].Ingress
+}
+
+func (m *mutator) ingress() {
+	ing := m.pickIngress()
+	if ing == nil {
+		return
+	}
+	switch m.rand.IntN(6) {
+	case 0, 1:
+		m.annotate(ing)
+	case 2:
+		ing.Spec.TLS = append(ing.Spec.TLS, networkingv1.IngressTLS{Hosts: []string{m.text(), m.text()}, SecretName: m.text()})
+	case 3:
+		ing.Spec.DefaultBackend = &networkingv1.IngressBackend{Service: m.backend(ing)}
+	default:
+		m.rule(ing)
+	}
+}
+
+// annotate writes a key of a dialect, or nearly one, with any value.
+func (m *mutator) annotate(ing *networkingv1.Ingress) {
+	table := []*dialect.Table{traefik.Table, traefik.Table, traefik.Table, nginx.Table}[m.rand.IntN(4)]
+	entry := table.Annotations[m.rand.IntN(len(table.Annotations))]
+	if m.rand.IntN(2) == 0 {
+		// The first entries are those that are applied.
+		entry = table.Annotations[m.rand.IntN(min(8, len(table.Annotations)))]
+	}
+	key := table.Prefixes[m.rand.IntN(len(table.Prefixes))] + entry.Key
+	if m.rand.IntN(8) == 0 {
+		key = key[:len(key)-1]
+	}
+	if ing.Annotations == nil {
+		ing.Annotations = map[string]string{}
+	}
+	value := m.text()
+	if m.rand.IntN(3) == 0 {
+		value = entry.Example
+	}
+	ing.Annotations[key] = value
+}
+
+func (m *mutator) rule(ing *networkingv1.Ingress) {
+	pathType := networkingv1.PathType([]string{"Exact", "Prefix", "ImplementationSpecific", "Regex"}[m.rand.IntN(4)])
+	path := networkingv1.HTTPIngressPath{Path: m.text(), PathType: &pathType, Backend: networkingv1.IngressBackend{Service: m.backend(ing)}}
+	if m.rand.IntN(5) == 0 {
+		path.PathType = nil
+	}
+	rule := networkingv1.IngressRule{Host: m.text()}
+	if m.rand.IntN(3) == 0 && len(ing.Spec.Rules) > 0 {
+		rule.Host = ing.Spec.Rules[0].Host
+	}
+	rule.HTTP = &networkingv1.HTTPIngressRuleValue{Paths: []networkingv1.HTTPIngressPath{path}}
+	ing.Spec.Rules = append(ing.Spec.Rules, rule)
+}
+
+// backend names a Service of the Ingress's rules half of the time, so that the path is served.
+func (m *mutator) backend(ing *networkingv1.Ingress) *networkingv1.IngressServiceBackend {
+	for _, rule := range ing.Spec.Rules {
+		if rule.HTTP != nil && len(rule.HTTP.Paths) > 0 && rule.HTTP.Paths[0].Backend.Service != nil && m.rand.IntN(4) > 0 {
+			return rule.HTTP.Paths[0].Backend.Service.DeepCopy()
+		}
+	}
+	b := &networkingv1.IngressServiceBackend{Name: m.text()}
+	if m.rand.IntN(2) == 0 {
+		b.Port.Name = m.text()
+	} else {
+		b.Port.Number = m.number()
+	}
+	return b
+}
+
+func (m *mutator) service() {
+	if len(m.world.Services) == 0 {
+		return
+	}
+	s := m.world.Services[m.rand.IntN(len(m.world.Services))]
+	switch m.rand.IntN(4) {
+	case 0:
+		s.Spec.Type, s.Spec.ExternalName = corev1.ServiceTypeExternalName, m.text()
+	case 1:
+		app := m.text()
+		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: m.text(), Port: m.number(), AppProtocol: &app})
+	case 2:
+		s.Spec.Ports = nil
+	default:
+		s.Annotations = map[string]string{traefik.Table.Prefixes[0] + "max-conn-amount": m.text()}
+	}
+}
+
+func (m *mutator) slice() {
+	if len(m.world.EndpointSlices) == 0 {
+		return
+	}
+	s := m.world.EndpointSlices[m.rand.IntN(len(m.world.EndpointSlices))]
+	port := m.number()
+	for i := range s.Ports {
+		s.Ports[i].Port = &port
+	}
+	if len(s.Endpoints) > 0 {
+		s.Endpoints[0].Addresses = []string{[]string{"10.0.0.1", "::1", "0.0.0.0", "not-an-ip", "", "::ffff:10.0.0.1", "fe80::1%eth0"}[m.rand.IntN(7)]}
+	}
+}
+
+func (m *mutator) secret() {
+	if len(m.world.Secrets) == 0 {
+		return
+	}
+	s := m.world.Secrets[m.rand.IntN(len(m.world.Secrets))]
+	for _, key := range []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey} {
+		if value := s.Data[key]; m.rand.IntN(2) == 0 && len(value) > 0 {
+			s.Data[key] = value[:m.rand.IntN(len(value))]
+		}
+	}
+}
+
+// repeat adds a copy of an Ingress under another name, so that everything in it conflicts.
+func (m *mutator) repeat() {
+	if len(m.world.Ingresses) == 0 {
+		return
+	}
+	twin := m.world.Ingresses[m.rand.IntN(len(m.world.Ingresses))]
+	twin.Ingress = twin.DeepCopy()
+	twin.Name = fmt.Sprintf("%s-%d", twin.Name, m.rand.IntN(1000))
+	m.world.Ingresses = append(m.world.Ingresses, twin)
+}
