@@ -1,0 +1,146 @@
+package xds
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// Check tells of every reference within the snapshot that leads nowhere: a route's cluster, an EDS cluster's assignment,
+// a cluster's validation secret, a listener's route configuration; and of domains that one route configuration has
+// twice, case ignored, for which Envoy refuses the whole of it. The order is that of the resources' names.
+// go-control-plane's Consistent() compares less: it knows neither routes' clusters nor secrets nor domains.
+func (s *Snapshot) Check() []error {
+	var errs []error
+	for _, r := range s.Resources(resource.ClusterType) {
+		errs = append(errs, s.checkCluster(r.Name, r.Message.(*clusterv3.Cluster))...)
+	}
+	for _, r := range s.Resources(resource.ListenerType) {
+		for _, name := range s.static(r.TypeURL, r.Name).refs {
+			if s.static(resource.RouteType, name) == nil {
+				errs = append(errs, fmt.Errorf("listener %q: there is no route configuration %q", r.Name, name))
+			}
+		}
+	}
+	for _, r := range s.Resources(resource.RouteType) {
+		errs = append(errs, s.checkRoutes(r.Message.(*routev3.RouteConfiguration))...)
+	}
+	return errs
+}
+
+func (s *Snapshot) checkCluster(name string, c *clusterv3.Cluster) []error {
+	var errs []error
+	if service, isEDS := assignmentName(c); isEDS && s.static(resource.EndpointType, service) == nil {
+		errs = append(errs, fmt.Errorf("cluster %q: there is no assignment %q", name, service))
+	}
+	socket := c.GetTransportSocket().GetTypedConfig()
+	if !socket.MessageIs((*tlsv3.UpstreamTlsContext)(nil)) {
+		return errs
+	}
+	tls := &tlsv3.UpstreamTlsContext{}
+	if err := socket.UnmarshalTo(tls); err != nil {
+		return append(errs, fmt.Errorf("cluster %q: read its TLS context: %w", name, err))
+	}
+	common := tls.GetCommonTlsContext()
+	for _, sds := range []*tlsv3.SdsSecretConfig{
+		common.GetValidationContextSdsSecretConfig(),
+		common.GetCombinedValidationContext().GetValidationContextSdsSecretConfig(),
+	} {
+		if sds != nil && s.static(resource.SecretType, sds.GetName()) == nil {
+			errs = append(errs, fmt.Errorf("cluster %q: there is no secret %q", name, sds.GetName()))
+		}
+	}
+	return errs
+}
+
+func (s *Snapshot) checkRoutes(rc *routev3.RouteConfiguration) []error {
+	var errs []error
+	owner := map[string]string{}
+	for _, vh := range rc.GetVirtualHosts() {
+		for _, domain := range vh.GetDomains() {
+			key := strings.ToLower(domain)
+			if first, twice := owner[key]; twice {
+				errs = append(errs, fmt.Errorf("routes %q: domain %q is in virtual host %q and in %q", rc.GetName(), domain, first, vh.GetName()))
+				continue
+			}
+			owner[key] = vh.GetName()
+		}
+		for i, route := range vh.GetRoutes() {
+			for _, cluster := range clusterNames(route) {
+				if s.static(resource.ClusterType, cluster) == nil {
+					errs = append(errs, fmt.Errorf("routes %q: virtual host %q, route %d: there is no cluster %q", rc.GetName(), vh.GetName(), i, cluster))
+				}
+			}
+		}
+	}
+	return errs
+}
+
+// clusterNames are the clusters that a route names, in the order of the proto's fields.
+func clusterNames(r *routev3.Route) []string {
+	action := r.GetRoute()
+	var names []string
+	if name := action.GetCluster(); name != "" {
+		names = append(names, name)
+	}
+	for _, w := range action.GetWeightedClusters().GetClusters() {
+		names = append(names, w.GetName())
+	}
+	for _, m := range action.GetRequestMirrorPolicies() {
+		names = append(names, m.GetCluster())
+	}
+	return names
+}
+
+// assignmentName is the name that an EDS cluster asks for: service_name, or its own where that is empty
+// (cluster.proto, EdsClusterConfig.service_name). It is false for clusters of other kinds.
+func assignmentName(c *clusterv3.Cluster) (string, bool) {
+	if c.GetType() != clusterv3.Cluster_EDS {
+		return "", false
+	}
+	if name := c.GetEdsClusterConfig().GetServiceName(); name != "" {
+		return name, true
+	}
+	return c.GetName(), true
+}
+
+// routeNames are the route configurations that a listener's connection managers ask for, sorted.
+func routeNames(l *listenerv3.Listener) ([]string, error) {
+	chains := slices.Clone(l.GetFilterChains())
+	if d := l.GetDefaultFilterChain(); d != nil {
+		chains = append(chains, d)
+	}
+	var names []string
+	for _, chain := range chains {
+		for _, filter := range chain.GetFilters() {
+			name, err := routeName(filter.GetTypedConfig())
+			if err != nil {
+				return nil, fmt.Errorf("listener %q: read filter %q: %w", l.GetName(), filter.GetName(), err)
+			}
+			if name != "" {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+func routeName(config *anypb.Any) (string, error) {
+	if !config.MessageIs((*hcmv3.HttpConnectionManager)(nil)) {
+		return "", nil
+	}
+	hcm := &hcmv3.HttpConnectionManager{}
+	if err := config.UnmarshalTo(hcm); err != nil {
+		return "", err
+	}
+	return hcm.GetRds().GetRouteConfigName(), nil
+}
