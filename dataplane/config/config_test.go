@@ -1,0 +1,332 @@
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+)
+
+const ads = `{"ads": {}, "resource_api_version": "V3"}`
+
+// listenerJSON and the others are good resources in the shape of docs/design/xds.md; the rows below spoil them.
+const listenerJSON = `{"name": "https",
+ "address": {"socket_address": {"address": "127.0.0.1", "port_value": 8443}},
+ "per_connection_buffer_limit_bytes": 32768,
+ "metadata": {"filter_metadata": {"postern.dev": {}}},
+ "filter_chains": [{"name": "untrusted", "filter_chain_match": {"direct_source_prefix_ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 8}]},
+  "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": {
+   "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+   "common_tls_context": {"tls_params": {"tls_minimum_protocol_version": "TLSv1_2"}, "alpn_protocols": ["h2", "http/1.1"],
+    "custom_tls_certificate_selector": {"name": "s", "typed_config": {
+     "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.cert_selectors.on_demand_secret.v3.Config",
+     "config_source": ` + ads + `,
+     "certificate_mapper": {"name": "m", "typed_config": {
+      "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.cert_mappers.sni.v3.SNI", "default_value": "default"}}}}},
+   "disable_stateless_session_resumption": true, "disable_stateful_session_resumption": true}},
+  "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": {
+   "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+   "stat_prefix": "https", "codec_type": "AUTO", "rds": {"route_config_name": "https", "config_source": ` + ads + `},
+   "use_remote_address": true, "skip_xff_append": true, "normalize_path": true, "merge_slashes": true,
+   "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT", "strip_trailing_host_dot": true,
+   "server_header_transformation": "PASS_THROUGH",
+   "common_http_protocol_options": {"idle_timeout": "60s", "max_headers_count": 50, "headers_with_underscores_action": "REJECT_REQUEST"},
+   "http2_protocol_options": {"max_concurrent_streams": 100, "initial_stream_window_size": 65536},
+   "stream_idle_timeout": "300s", "request_headers_timeout": "10s", "max_request_headers_kb": 30,
+   "upgrade_configs": [{"upgrade_type": "websocket"}],
+   "local_reply_config": {"body_format": {"text_format_source": {"inline_string": "%RESPONSE_CODE%\n"}}},
+   "access_log": [{"name": "x", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"}}],
+   "early_header_mutation_extensions": [{"name": "e", "typed_config": {
+    "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+    "mutations": [{"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}}, {"remove": "Forwarded"},
+     {"append": {"header": {"key": "x-real-ip", "value": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"}, "append_action": "ADD_IF_ABSENT"}}]}}],
+   "http_filters": [
+    {"name": "envoy.filters.http.lua", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+     "source_codes": {"prefix-v1": {"inline_string": SCRIPT}}}},
+    {"name": "envoy.filters.http.router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": true}}]
+  }}]}]}`
+
+const routesJSON = `{"name": "http", "ignore_port_in_host_matching": true, "request_headers_to_remove": ["X-Envoy-Foo"],
+ "virtual_hosts": [{"name": "a", "domains": ["A.test", "*.b.test", "*"], "routes": [
+  {"match": {"prefix": "/k8s/", "headers": [{"name": ":Method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}, "invert_match": true}]},
+   "route": {"cluster": "c", "timeout": "0s", "prefix_rewrite": "/", "host_rewrite_literal": "h", "retry_policy": {"retry_on": "connect-failure,reset-before-request", "num_retries": 1}},
+   "request_headers_to_add": [{"header": {"key": "x-a", "value": "100%%"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+   "typed_per_filter_config": {"envoy.filters.http.lua": {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute", "name": "prefix-v1", "filter_context": {"prefix": "/k8s"}}}},
+  {"match": {"path": "/p"}, "redirect": {"https_redirect": true, "port_redirect": 8443, "response_code": "FOUND"}},
+  {"match": {"path_separated_prefix": "/s"}, "direct_response": {"status": 503}},
+  {"match": {"safe_regex": {"regex": "/r.*"}}, "route": {"cluster": "c", "timeout": "0s", "regex_rewrite": {"pattern": {"regex": "^/r(.)"}, "substitution": "/\\1$\\\\"}}}]}]}`
+
+const clusterJSON = `{"name": "ns/svc/80/https", "type": "EDS", "lb_policy": "ROUND_ROBIN", "connect_timeout": "2s",
+ "eds_cluster_config": {"service_name": "ns/svc/80", "eds_config": ` + ads + `},
+ "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+  "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "explicit_http_config": {"http_protocol_options": {}}}},
+ "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": {
+  "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", "sni": "svc",
+  "common_tls_context": {"combined_validation_context": {
+   "default_validation_context": {"match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": "svc"}}]},
+   "validation_context_sds_secret_config": {"name": "trust/upstream", "sds_config": ` + ads + `}}}}}}`
+
+const endpointsJSON = `{"cluster_name": "ns/svc/80", "endpoints": [{"lb_endpoints": [
+ {"endpoint": {"address": {"socket_address": {"address": "10.0.0.2", "port_value": 80}}}},
+ {"endpoint": {"address": {"socket_address": {"address": "10.0.0.3", "port_value": 80}}}, "health_status": "UNHEALTHY"},
+ {"endpoint": {"address": {"socket_address": {"address": "::1", "port_value": 81}}}, "health_status": "HEALTHY"}]}]}`
+
+func script(t testing.TB) string {
+	source, err := os.ReadFile("../../translator/envoy/scripts/prefix-v1.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(source)
+}
+
+// resourceOf reads JSON as a resource of a type.
+func resourceOf(t testing.TB, typeURL, text string) *anypb.Any {
+	t.Helper()
+	quoted, _ := json.Marshal(script(t))
+	text = strings.Replace(text, "SCRIPT", string(quoted), 1)
+	body := &anypb.Any{}
+	if err := protojson.Unmarshal([]byte(`{"@type": "`+typeURL+`", `+strings.TrimPrefix(text, "{")), body); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return body
+}
+
+func decode(typeURL, name string, body *anypb.Any) (value any, err error) {
+	switch typeURL {
+	case ListenerType:
+		return DecodeListener(name, body)
+	case RouteType:
+		return DecodeRouteConfiguration(name, body)
+	case ClusterType:
+		return DecodeCluster(name, body)
+	case EndpointType:
+		return DecodeEndpoints(name, body)
+	default:
+		return DecodeSecret(name, body)
+	}
+}
+
+func TestScriptHash(t *testing.T) {
+	sum := sha256.Sum256([]byte(script(t)))
+	if got := hex.EncodeToString(sum[:]); got != prefixScriptSHA256 {
+		t.Errorf("the script has changed: SHA-256 %s. A changed script is a new name, prefix-v2.", got)
+	}
+}
+
+func TestDecode(t *testing.T) {
+	l, err := DecodeListener("https", resourceOf(t, ListenerType, listenerJSON))
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain := l.Chains[0]
+	if l.Address.String() != "127.0.0.1:8443" || chain.DirectSources[0].String() != "10.0.0.0/8" || chain.TLS.DefaultSecret != "default" {
+		t.Errorf("listener %+v", l)
+	}
+	m := chain.HTTP
+	if m.RouteConfig != "https" || !m.UseRemoteAddress || !m.WebSocket || m.IdleTimeout != time.Minute || m.MaxHeadersCount != 50 ||
+		m.MaxHeadersBytes != 30*1024 || m.RequestHeadersTimeout != 10*time.Second || m.MaxConcurrentStreams != 100 || len(m.EarlyMutations) != 3 {
+		t.Errorf("connection manager %+v", m)
+	}
+	if m.EarlyMutations[1].Remove != "forwarded" || m.EarlyMutations[2].Add.Append != AddIfAbsent {
+		t.Errorf("early mutations %+v", m.EarlyMutations)
+	}
+	rc, err := DecodeRouteConfiguration("http", resourceOf(t, RouteType, routesJSON))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(rc.VirtualHosts[0].Domains, rc.RequestHeadersToRemove); got != "[a.test *.b.test *] [x-envoy-foo]" {
+		t.Errorf("domains and headers %s", got)
+	}
+	first, last := rc.VirtualHosts[0].Routes[0], rc.VirtualHosts[0].Routes[3]
+	if f := first.Action.(*Forward); !f.Retry || f.HostRewrite != "h" || first.ScriptPrefix != "/k8s" || first.Match.Headers[0].Name != ":method" {
+		t.Errorf("route %+v", first)
+	}
+	if f := last.Action.(*Forward); f.RegexRewrite.ReplaceAllString("/rx/y", f.Substitution) != `/x$\/y` {
+		t.Errorf("substitution %q", f.Substitution)
+	}
+	c, err := DecodeCluster("ns/svc/80/https", resourceOf(t, ClusterType, clusterJSON))
+	if err != nil || c.ServiceName != "ns/svc/80" || c.TLS.SNI != "svc" || c.TLS.Names[0] != "svc" || c.TLS.Trust != "trust/upstream" {
+		t.Errorf("cluster %+v, %v", c, err)
+	}
+	e, err := DecodeEndpoints("ns/svc/80", resourceOf(t, EndpointType, endpointsJSON))
+	if got := fmt.Sprint(e); err != nil || got != "[10.0.0.2:80 [::1]:81]" {
+		t.Errorf("endpoints %s, %v", got, err)
+	}
+}
+
+// TestRefused spoils one thing at a time; the error must name it.
+func TestRefused(t *testing.T) {
+	hcm := `listener "x": filter_chains[0].filters[0].typed_config.HttpConnectionManager.`
+	tls := `listener "x": filter_chains[0].transport_socket.typed_config.DownstreamTlsContext.`
+	route := `route configuration "x": virtual_hosts[0].routes[0].`
+	upstream := `cluster "x": transport_socket.typed_config.UpstreamTlsContext.common_tls_context.`
+	const unsupported = ": not supported by the Go data plane"
+	for _, row := range []struct{ typeURL, resource, old, new, want string }{
+		{ListenerType, listenerJSON, `"stat_prefix"`, `"via": "v", "stat_prefix"`, hcm + "via" + unsupported},
+		{ListenerType, listenerJSON, `"codec_type": "AUTO"`, `"codec_type": "HTTP2"`, hcm + "codec_type: only AUTO"},
+		{ListenerType, listenerJSON, `"merge_slashes": true,`, ``, hcm + "merge_slashes: only true"},
+		{ListenerType, listenerJSON, `"normalize_path": true,`, ``, hcm + "normalize_path: only true"},
+		{ListenerType, listenerJSON, `UNESCAPE_AND_REDIRECT`, `KEEP_UNCHANGED`, hcm + "path_with_escaped_slashes_action: only UNESCAPE_AND_REDIRECT"},
+		{ListenerType, listenerJSON, `"skip_xff_append": true,`, ``, hcm + "skip_xff_append: only true"},
+		{ListenerType, listenerJSON, `"PASS_THROUGH"`, `"OVERWRITE"`, hcm + "server_header_transformation: only PASS_THROUGH"},
+		{ListenerType, listenerJSON, `"REJECT_REQUEST"`, `"DROP_HEADER"`, hcm + "common_http_protocol_options.headers_with_underscores_action: only REJECT_REQUEST"},
+		{ListenerType, listenerJSON, `"idle_timeout": "60s"`, `"max_connection_duration": "60s"`, hcm + "common_http_protocol_options.max_connection_duration" + unsupported},
+		{ListenerType, listenerJSON, `"upgrade_type": "websocket"`, `"upgrade_type": "CONNECT"`, hcm + "upgrade_configs[0].upgrade_type: only websocket"},
+		{ListenerType, listenerJSON, `%RESPONSE_CODE%\n`, `%LOCAL_REPLY_BODY%`, hcm + "local_reply_config.body_format.text_format_source: operator %LOCAL_REPLY_BODY% is not supported"},
+		{ListenerType, listenerJSON, `"remove": "Forwarded"`, `"remove": "Host"`, `mutations[1].remove: "Host" is not a header that may be changed`},
+		{ListenerType, listenerJSON, `"remove": "Forwarded"`, `"remove_on_match": {"key_matcher": {"custom": {}}}`, `mutations[1].remove_on_match.key_matcher.custom` + unsupported},
+		{ListenerType, listenerJSON, `"key": "x-real-ip"`, `"key": "x real"`, `append.header.key: "x real" is not a header`},
+		{ListenerType, listenerJSON, `%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%`, `%ENVIRONMENT(HOME)%`, `append.header.value: operator %ENVIRONMENT(HOME)% is not supported`},
+		{ListenerType, listenerJSON, `"append_action": "ADD_IF_ABSENT"`, `"keep_empty_value": true`, `append.keep_empty_value` + unsupported},
+		{ListenerType, listenerJSON, `envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": true`, `envoy.extensions.filters.http.cors.v3.Cors"`, hcm + "http_filters[1].typed_config: envoy.extensions.filters.http.cors.v3.Cors is not supported"},
+		{ListenerType, listenerJSON, `, "suppress_envoy_headers": true`, ``, hcm + "http_filters[1].typed_config.Router.suppress_envoy_headers: only true"},
+		{ListenerType, listenerJSON, `"prefix-v1"`, `"prefix-v2"`, hcm + `http_filters[0].typed_config.Lua.source_codes: script "prefix-v2" of SHA-256 ` + prefixScriptSHA256 + " is not known"},
+		{ListenerType, listenerJSON, `SCRIPT`, `"x = 1"`, `script "prefix-v1" of SHA-256 `},
+		{ListenerType, listenerJSON, `"source_codes"`, `"inline_code": "x", "source_codes"`, hcm + "http_filters[0].typed_config.Lua.inline_code" + unsupported},
+		{ListenerType, listenerJSON, `"prefix_len": 8`, `"prefix_len": 99`, `direct_source_prefix_ranges[0]: "10.0.0.0"/99 is not a range`},
+		{ListenerType, listenerJSON, `"address": "127.0.0.1"`, `"address": "localhost"`, `address.socket_address.address: "localhost" is not an IP address`},
+		{ListenerType, listenerJSON, `"port_value": 8443`, `"named_port": "x"`, `address.socket_address.named_port` + unsupported},
+		{ListenerType, listenerJSON, `"filter_chain_match": {`, `"filter_chain_match": {"server_names": ["a"], `, `filter_chains[0].filter_chain_match.server_names` + unsupported},
+		{ListenerType, listenerJSON, `"disable_stateless_session_resumption": true, `, ``, tls + "disable_stateless_session_resumption: only true"},
+		{ListenerType, listenerJSON, `"h2", "http/1.1"`, `"h3"`, tls + "common_tls_context.alpn_protocols: only h2 and http/1.1"},
+		{ListenerType, listenerJSON, `"TLSv1_2"`, `"TLSv1_0"`, tls + "common_tls_context.tls_params.tls_minimum_protocol_version: only TLSv1_2 and TLSv1_3"},
+		{ListenerType, listenerJSON, `"default_value": "default"`, `"default_value": ""`, "certificate_mapper.typed_config.SNI.default_value: only a name"},
+		{ListenerType, listenerJSON, `"disable_stateful_session_resumption": true`, `"disable_stateful_session_resumption": true, "require_client_certificate": true`, tls + "require_client_certificate" + unsupported},
+		{RouteType, routesJSON, `"prefix_rewrite": "/",`, `"append_x_forwarded_host": true,`, route + "route.append_x_forwarded_host" + unsupported},
+		{RouteType, routesJSON, `"timeout": "0s"`, `"timeout": "15s"`, route + "route.timeout: only 0s"},
+		{RouteType, routesJSON, `connect-failure,`, `5xx,`, route + "route.retry_policy.retry_on: only connect-failure,refused-stream,reset-before-request"},
+		{RouteType, routesJSON, `"num_retries": 1`, `"num_retries": 2`, route + "route.retry_policy.num_retries: only 1"},
+		{RouteType, routesJSON, `"regex": "GET|HEAD"`, `"regex": "GET|(HEAD"`, route + "match.headers[0].string_match.safe_regex.regex: error parsing regexp"},
+		{RouteType, routesJSON, `"regex": "GET|HEAD"`, `"regex": "a)(b"`, route + "match.headers[0].string_match.safe_regex.regex: error parsing regexp"},
+		{RouteType, routesJSON, `"/s"`, `"/s/"`, "routes[2].match.path_separated_prefix: only"},
+		{RouteType, routesJSON, `"*.b.test"`, `"a.TEST"`, `virtual_hosts[0].domains[1]: "a.TEST" belongs to virtual host "a"`},
+		{RouteType, routesJSON, `"*.b.test"`, `"b.*"`, "virtual_hosts[0].domains: only"},
+		{RouteType, routesJSON, `100%%`, `100%`, route + "request_headers_to_add[0].header.value: a % that opens no operator"},
+		{RouteType, routesJSON, `"name": "prefix-v1"`, `"disabled": true`, "LuaPerRoute.disabled" + unsupported},
+		{RouteType, routesJSON, `{"prefix": "/k8s"}`, `{"prefix": "/k8s", "more": 1}`, "LuaPerRoute.filter_context: only"},
+		{RouteType, routesJSON, `"envoy.filters.http.lua"`, `"envoy.filters.http.other"`, `typed_per_filter_config["envoy.filters.http.other"]` + unsupported},
+		{RouteType, routesJSON, `"substitution": "/\\1$\\\\"`, `"substitution": "\\2"`, "regex_rewrite.substitution: a backslash at byte 0"},
+		{RouteType, routesJSON, `"status": 503`, `"status": 700`, "direct_response.status: only"},
+		{RouteType, routesJSON, `"status": 503`, `"status": 503, "body": {"inline_string": "x"}`, "direct_response.body" + unsupported},
+		{RouteType, routesJSON, `, "direct_response": {"status": 503}`, ``, "routes[2]: no action"},
+		{ClusterType, clusterJSON, `"EDS"`, `"STRICT_DNS"`, `cluster "x": type: only EDS`},
+		{ClusterType, clusterJSON, `"ROUND_ROBIN"`, `"RANDOM"`, `cluster "x": lb_policy: only ROUND_ROBIN`},
+		{ClusterType, clusterJSON, `"lb_policy"`, `"circuit_breakers": {}, "lb_policy"`, `cluster "x": circuit_breakers` + unsupported},
+		{ClusterType, clusterJSON, `"http_protocol_options": {}`, `"http2_protocol_options": {}`, `typed_extension_protocol_options: only HTTP/1.1 over TLS`},
+		{ClusterType, clusterJSON, `{"exact": "svc"}`, `{"suffix": "svc"}`, upstream + "combined_validation_context.default_validation_context.match_typed_subject_alt_names[0].matcher: only an exact DNS name"},
+		{ClusterType, clusterJSON, `"default_validation_context": {`, `"default_validation_context": {"crl": {}, `, upstream + "combined_validation_context.default_validation_context.crl" + unsupported},
+		{ClusterType, clusterJSON, `"sds_config": {"ads": {}`, `"sds_config": {"path": "x"`, "sds_config.path" + unsupported},
+		{EndpointType, endpointsJSON, `"10.0.0.2"`, `"svc"`, `endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: "svc" is not an IP address`},
+		{EndpointType, endpointsJSON, `"health_status": "HEALTHY"`, `"load_balancing_weight": 2`, `endpoints[0].lb_endpoints[2].load_balancing_weight` + unsupported},
+	} {
+		if !strings.Contains(row.resource, row.old) {
+			t.Fatalf("no %q to spoil", row.old)
+		}
+		_, err := decode(row.typeURL, "x", resourceOf(t, row.typeURL, strings.Replace(row.resource, row.old, row.new, 1)))
+		if err == nil || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%s → %s: %v, want %s", row.old, row.new, err, row.want)
+		}
+	}
+}
+
+// A field that the protos of this program do not know is no reason to guess.
+func TestUnknownField(t *testing.T) {
+	body := resourceOf(t, EndpointType, endpointsJSON)
+	body.Value = append(body.Value, 0xfa, 0x3f, 1, 'x') // field 1023
+	if _, err := DecodeEndpoints("x", body); err == nil || !strings.Contains(err.Error(), "does not know") {
+		t.Errorf("an unknown field: %v", err)
+	}
+}
+
+// Every entry of the table is a message and a field that there are: a misspelt one would refuse for ever.
+func TestTableNamesExist(t *testing.T) {
+	seen := 0
+	for name, table := range supported {
+		m, err := anypb.UnmarshalNew(&anypb.Any{TypeUrl: "type.googleapis.com/" + string(name)}, proto.UnmarshalOptions{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for field := range table {
+			seen++
+			if m.ProtoReflect().Descriptor().Fields().ByName(field) == nil {
+				t.Errorf("%s has no field %s", name, field)
+			}
+		}
+	}
+	if seen < 100 {
+		t.Errorf("only %d fields seen", seen)
+	}
+}
+
+func TestFormat(t *testing.T) {
+	v := Values{Authority: "H.test:80", Path: "/a?b", DirectPeer: "::1", Status: 404}
+	for text, want := range map[string]string{
+		"": "", "x": "x", "100%%": "100%", "%%REQ(:PATH)%%": "%REQ(:PATH)%", "%REQ(:AUTHORITY)%%REQ(:PATH)%": "H.test:80/a?b",
+		"<%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%>": "<::1>", "%RESPONSE_CODE%\n": "404\n",
+		`https://%CEL(re.extract(request.host, '^(.*?)(:[0-9]+)?$', '\\1'))%%REQ(:PATH)%`: "https://H.test/a?b",
+	} {
+		f, err := parseFormat(text, "x")
+		if got := f.Render(v); err != nil || got != want {
+			t.Errorf("%q: %q, %v; want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"%", "100%", "%REQ(:path)%", "%REQ(X-A)%", "%CEL(request.host)%", "%RESPONSE_CODE", "%REQ(%", "%response_code%"} {
+		if _, err := parseFormat(text, "x"); err == nil {
+			t.Errorf("%q was read", text)
+		}
+	}
+}
+
+func TestSecret(t *testing.T) {
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.test"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, _ := x509.MarshalPKCS8PrivateKey(key)
+	chain := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded})
+	secret := func(chain, key []byte) *anypb.Any {
+		b64 := base64.StdEncoding.EncodeToString
+		return resourceOf(t, SecretType, `{"name": "s", "tls_certificate": {"certificate_chain": {"inline_bytes": "`+b64(chain)+`"}, "private_key": {"inline_bytes": "`+b64(key)+`"}}}`)
+	}
+	s, err := DecodeSecret("s", secret(chain, private))
+	if err != nil || s.Certificate == nil {
+		t.Fatalf("%v, %v", s, err)
+	}
+	if text := fmt.Sprintf("%v %+v %#v", s, s, s); text != "s [redacted] s [redacted] s [redacted]" {
+		t.Errorf("printed as %s", text)
+	}
+	for _, bad := range []*anypb.Any{secret(chain, chain), secret(chain, []byte("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----")), secret(nil, private)} {
+		if _, err := DecodeSecret("s", bad); err == nil || strings.Contains(err.Error(), "c2VjcmV0") || !strings.HasPrefix(err.Error(), `secret "s": tls_certificate: `) {
+			t.Errorf("a broken pair: %v", err)
+		}
+	}
+	bundle := resourceOf(t, SecretType, `{"name": "t", "validation_context": {"trusted_ca": {"inline_string": `+fmt.Sprintf("%q", string(chain))+`}}}`)
+	if s, err := DecodeSecret("t", bundle); err != nil || s.Trusted == nil {
+		t.Errorf("a bundle: %v", err)
+	}
+	if _, err := DecodeSecret("t", resourceOf(t, SecretType, `{"name": "t", "generic_secret": {"secret": {"inline_string": "x"}}}`)); err == nil {
+		t.Error("a generic secret was read")
+	}
+}

@@ -1,0 +1,129 @@
+package config
+
+import (
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// why the fields that are accepted without effect may be left out.
+const (
+	whyBuffers  = "net/http and the kernel size their own buffers"
+	whyWindow   = "net/http chooses its own HTTP/2 windows; a window changes speed, not answers"
+	whyStats    = "the Go data plane publishes no statistics"
+	whyLog      = "upstream failures go to the program's own log"
+	whyTimeout  = "net/http has no timeout of this meaning; idle_timeout and request_headers_timeout bound a connection"
+	whyFetch    = "a missing resource never blocks the Go data plane for longer than its own bounds"
+	whyMetadata = "metadata carries origins for people, never behaviour"
+	whyName     = "a name for people"
+	whyRE2      = "Go's regexp is RE2"
+)
+
+// fields builds one message's entry: the fields that are read, then pairs of a field that is accepted and the reason.
+func fields(reads string, acceptedWhy ...string) map[protoreflect.Name]use {
+	table := make(map[protoreflect.Name]use)
+	for field := range strings.FieldsSeq(reads) {
+		table[protoreflect.Name(field)] = read
+	}
+	for i := 0; i < len(acceptedWhy); i += 2 {
+		table[protoreflect.Name(acceptedWhy[i])] = accepted
+	}
+	return table
+}
+
+// supported lists, for every message that may occur, the fields that may be set. A message or field that is not here
+// is refused by name. Values that cannot be honoured are refused by the decoders.
+var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
+	// Listeners.
+	"envoy.config.listener.v3.Listener": fields("name address filter_chains",
+		"per_connection_buffer_limit_bytes", whyBuffers, "metadata", whyMetadata, "stat_prefix", whyStats),
+	"envoy.config.listener.v3.FilterChain": fields("name filter_chain_match filters transport_socket",
+		"metadata", whyMetadata, "transport_socket_connect_timeout", whyTimeout),
+	"envoy.config.listener.v3.FilterChainMatch":   fields("direct_source_prefix_ranges"),
+	"envoy.config.listener.v3.Filter":             fields("name typed_config"),
+	"envoy.config.core.v3.Address":                fields("socket_address"),
+	"envoy.config.core.v3.SocketAddress":          fields("protocol address port_value ipv4_compat"),
+	"envoy.config.core.v3.CidrRange":              fields("address_prefix prefix_len"),
+	"envoy.config.core.v3.TransportSocket":        fields("name typed_config"),
+	"envoy.config.core.v3.TypedExtensionConfig":   fields("name typed_config"),
+	"envoy.config.core.v3.ConfigSource":           fields("ads resource_api_version", "initial_fetch_timeout", whyFetch),
+	"envoy.config.core.v3.AggregatedConfigSource": fields(""),
+	"envoy.config.core.v3.DataSource":             fields("inline_bytes inline_string"),
+
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": fields(
+		"codec_type rds http_filters use_remote_address skip_xff_append normalize_path merge_slashes "+
+			"path_with_escaped_slashes_action strip_trailing_host_dot server_header_transformation "+
+			"common_http_protocol_options http2_protocol_options request_headers_timeout max_request_headers_kb "+
+			"upgrade_configs local_reply_config early_header_mutation_extensions",
+		"stat_prefix", whyStats, "access_log", whyLog, "stream_idle_timeout", whyTimeout,
+		"delayed_close_timeout", whyTimeout, "drain_timeout", whyTimeout),
+	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":                                 fields("config_source route_config_name"),
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter":                          fields("name typed_config disabled"),
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig": fields("upgrade_type"),
+	"envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig":                    fields("body_format"),
+	"envoy.config.core.v3.SubstitutionFormatString":                                                   fields("text_format_source"),
+	"envoy.config.core.v3.HttpProtocolOptions": fields(
+		"idle_timeout max_headers_count headers_with_underscores_action"),
+	"envoy.config.core.v3.Http2ProtocolOptions": fields("max_concurrent_streams",
+		"initial_stream_window_size", whyWindow, "initial_connection_window_size", whyWindow),
+	"envoy.config.core.v3.Http1ProtocolOptions":                                     fields(""),
+	"envoy.extensions.filters.http.router.v3.Router":                                fields("suppress_envoy_headers"),
+	"envoy.extensions.filters.http.lua.v3.Lua":                                      fields("source_codes", "stat_prefix", whyStats),
+	"envoy.extensions.filters.http.lua.v3.LuaPerRoute":                              fields("name filter_context"),
+	"envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation": fields("mutations"),
+	"envoy.config.common.mutation_rules.v3.HeaderMutation":                          fields("remove append remove_on_match"),
+	"envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch":            fields("key_matcher"),
+	"envoy.config.core.v3.HeaderValueOption":                                        fields("header append_action"),
+	"envoy.config.core.v3.HeaderValue":                                              fields("key value"),
+
+	// TLS.
+	"envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext": fields("common_tls_context " +
+		"disable_stateless_session_resumption disable_stateful_session_resumption"),
+	"envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext": fields("common_tls_context sni"),
+	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext": fields(
+		"tls_params alpn_protocols custom_tls_certificate_selector combined_validation_context"),
+	"envoy.extensions.transport_sockets.tls.v3.TlsParameters": fields("tls_minimum_protocol_version tls_maximum_protocol_version"),
+	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext": fields(
+		"default_validation_context validation_context_sds_secret_config"),
+	"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext": fields(
+		"trusted_ca match_typed_subject_alt_names"),
+	"envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher": fields("san_type matcher"),
+	"envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig":       fields("name sds_config"),
+	"envoy.extensions.transport_sockets.tls.v3.Secret":                fields("name tls_certificate validation_context"),
+	"envoy.extensions.transport_sockets.tls.v3.TlsCertificate":        fields("certificate_chain private_key"),
+	"envoy.extensions.transport_sockets.tls.cert_selectors.on_demand_secret.v3.Config": fields(
+		"config_source certificate_mapper"),
+	"envoy.extensions.transport_sockets.tls.cert_mappers.sni.v3.SNI": fields("default_value"),
+
+	// Routes.
+	"envoy.config.route.v3.RouteConfiguration": fields(
+		"name virtual_hosts ignore_port_in_host_matching request_headers_to_remove", "metadata", whyMetadata),
+	"envoy.config.route.v3.VirtualHost": fields("name domains routes", "metadata", whyMetadata),
+	"envoy.config.route.v3.Route": fields("match route redirect direct_response request_headers_to_add "+
+		"request_headers_to_remove response_headers_to_add response_headers_to_remove typed_per_filter_config",
+		"metadata", whyMetadata, "name", whyName),
+	"envoy.config.route.v3.RouteMatch":              fields("path prefix path_separated_prefix safe_regex headers"),
+	"envoy.config.route.v3.HeaderMatcher":           fields("name string_match present_match invert_match"),
+	"envoy.type.matcher.v3.StringMatcher":           fields("exact prefix suffix contains safe_regex ignore_case"),
+	"envoy.type.matcher.v3.RegexMatchAndSubstitute": fields("pattern substitution"),
+	"envoy.type.matcher.v3.RegexMatcher":            fields("regex", "google_re2", whyRE2),
+	"envoy.config.route.v3.RouteAction": fields(
+		"cluster timeout prefix_rewrite regex_rewrite host_rewrite_literal retry_policy"),
+	"envoy.config.route.v3.RetryPolicy": fields("retry_on num_retries"),
+	"envoy.config.route.v3.RedirectAction": fields(
+		"https_redirect scheme_redirect port_redirect host_redirect path_redirect response_code"),
+	"envoy.config.route.v3.DirectResponseAction": fields("status"),
+
+	// Clusters and endpoints.
+	"envoy.config.cluster.v3.Cluster": fields("name type eds_cluster_config connect_timeout lb_policy "+
+		"typed_extension_protocol_options transport_socket",
+		"per_connection_buffer_limit_bytes", whyBuffers, "metadata", whyMetadata, "alt_stat_name", whyStats),
+	"envoy.config.cluster.v3.Cluster.EdsClusterConfig":       fields("eds_config service_name"),
+	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": fields("explicit_http_config"),
+	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig": fields(
+		"http_protocol_options http2_protocol_options"),
+	"envoy.config.endpoint.v3.ClusterLoadAssignment": fields("cluster_name endpoints"),
+	"envoy.config.endpoint.v3.LocalityLbEndpoints":   fields("lb_endpoints", "locality", whyName, "metadata", whyMetadata),
+	"envoy.config.endpoint.v3.LbEndpoint":            fields("endpoint health_status", "metadata", whyMetadata),
+	"envoy.config.endpoint.v3.Endpoint":              fields("address"),
+}

@@ -1,0 +1,78 @@
+package config
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// defaultConnectTimeout is Envoy's (cluster.proto, connect_timeout).
+const defaultConnectTimeout = 5 * time.Second
+
+// A Cluster is a group of endpoints and how they are spoken to.
+type Cluster struct {
+	Name string
+	// ServiceName is the name of the ClusterLoadAssignment with the endpoints.
+	ServiceName    string
+	ConnectTimeout time.Duration // TLS handshake included
+	HTTP2          bool          // prior knowledge, in the clear
+	TLS            *UpstreamTLS  // nil where the cluster is spoken to in the clear
+}
+
+const httpProtocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+// DecodeCluster reads a Cluster resource.
+func DecodeCluster(name string, body *anypb.Any) (Cluster, error) {
+	r, err := open(name, body, &clusterv3.Cluster{})
+	if err != nil {
+		return Cluster{}, err
+	}
+	c := r.message
+	switch {
+	case c.GetType() != clusterv3.Cluster_EDS:
+		return Cluster{}, only(r.path, "type", "EDS")
+	case c.GetLbPolicy() != clusterv3.Cluster_ROUND_ROBIN:
+		return Cluster{}, only(r.path, "lb_policy", "ROUND_ROBIN")
+	}
+	if err := requireADS(c.GetEdsClusterConfig().GetEdsConfig(), join(r.path, "eds_cluster_config.eds_config")); err != nil {
+		return Cluster{}, err
+	}
+	out := Cluster{
+		Name:           name,
+		ServiceName:    cmp.Or(c.GetEdsClusterConfig().GetServiceName(), name),
+		ConnectTimeout: cmp.Or(c.GetConnectTimeout().AsDuration(), defaultConnectTimeout),
+	}
+	if out.HTTP2, err = decodeUpstreamHTTP(c.GetTypedExtensionProtocolOptions(), r.path); err != nil {
+		return Cluster{}, err
+	}
+	if socket := c.GetTransportSocket(); socket != nil {
+		at := join(r.path, "transport_socket.typed_config")
+		if out.TLS, err = decodeUpstreamTLS(socket.GetTypedConfig(), at); err != nil {
+			return Cluster{}, err
+		}
+		if out.HTTP2 {
+			return Cluster{}, only(r.path, "typed_extension_protocol_options", "HTTP/1.1 over TLS")
+		}
+	}
+	return out, nil
+}
+
+func decodeUpstreamHTTP(options map[string]*anypb.Any, at string) (http2 bool, err error) {
+	at = join(at, "typed_extension_protocol_options")
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		if name != httpProtocolOptions {
+			return false, unsupported(at + "[" + name + "]")
+		}
+		protocol := &httpv3.HttpProtocolOptions{}
+		if _, err := unpack(options[name], protocol, at+"["+name+"]"); err != nil {
+			return false, err
+		}
+		http2 = protocol.GetExplicitHttpConfig().GetHttp2ProtocolOptions() != nil
+	}
+	return http2, nil
+}

@@ -1,0 +1,246 @@
+package config
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// PrefixScript is the one script that the Go data plane implements, by this name and this source.
+const (
+	PrefixScript       = "prefix-v1"
+	prefixScriptSHA256 = "8ec324c1dfd627e5315a4285e954483cc83a6199abb467fffd474f4957fd2420"
+)
+
+// Envoy's defaults (http_connection_manager.proto, protocol.proto) where a listener does not say.
+const (
+	defaultIdleTimeout      = time.Hour
+	defaultMaxHeadersCount  = 100
+	defaultMaxHeadersKiB    = 60
+	bytesPerKiB             = 1024
+	defaultMaxConcurrentH2  = 1024
+	http2MaxConcurrentLimit = 1<<31 - 1
+)
+
+// A Listener is an address with its filter chains.
+type Listener struct {
+	Name    string
+	Address netip.AddrPort
+	// IPv4Compat has a listener on [::] take IPv4 connections too (SocketAddress.ipv4_compat).
+	IPv4Compat bool
+	Chains     []FilterChain
+}
+
+// A FilterChain serves the connections from its direct sources.
+type FilterChain struct {
+	Name string
+	// DirectSources are the peers that the chain is for; empty is every peer that no other chain names.
+	DirectSources []netip.Prefix
+	HTTP          ConnectionManager
+	TLS           *DownstreamTLS // nil where the chain is plain
+}
+
+// A ConnectionManager is Envoy's HttpConnectionManager. What a Go data plane always does (normalised paths, merged
+// slashes, redirect of escaped slashes, no trailing dot of a host, headers with underscores refused) has no field:
+// a listener that asks for anything else is refused.
+type ConnectionManager struct {
+	RouteConfig string // name of the RouteConfiguration
+	// UseRemoteAddress is set where the peer's own headers are not believed: it is a client, not a proxy of ours.
+	UseRemoteAddress      bool
+	IdleTimeout           time.Duration // of a connection between requests; 0 is none
+	RequestHeadersTimeout time.Duration // 0 is none
+	MaxHeadersCount       int
+	MaxHeadersBytes       int
+	MaxConcurrentStreams  int
+	EarlyMutations        []HeaderMutation
+	LocalReply            Format // body of the proxy's own answers
+	WebSocket             bool
+}
+
+// DecodeListener reads a Listener resource.
+func DecodeListener(name string, body *anypb.Any) (Listener, error) {
+	r, err := open(name, body, &listenerv3.Listener{})
+	if err != nil {
+		return Listener{}, err
+	}
+	l := Listener{Name: name, IPv4Compat: r.message.GetAddress().GetSocketAddress().GetIpv4Compat()}
+	if l.Address, err = socketAddress(r.message.GetAddress(), join(r.path, "address")); err != nil {
+		return Listener{}, err
+	}
+	for i, c := range r.message.GetFilterChains() {
+		chain, err := decodeChain(c, index(r.path, "filter_chains", i))
+		if err != nil {
+			return Listener{}, err
+		}
+		l.Chains = append(l.Chains, chain)
+	}
+	if len(l.Chains) == 0 {
+		return Listener{}, only(r.path, "filter_chains", "one chain or more")
+	}
+	if slices.ContainsFunc(l.Chains, func(c FilterChain) bool { return (c.TLS == nil) != (l.Chains[0].TLS == nil) }) {
+		return Listener{}, only(r.path, "filter_chains", "chains that are all TLS or all plain")
+	}
+	return l, nil
+}
+
+func decodeChain(c *listenerv3.FilterChain, at string) (FilterChain, error) {
+	chain := FilterChain{Name: c.GetName()}
+	for i, r := range c.GetFilterChainMatch().GetDirectSourcePrefixRanges() {
+		ip, err := netip.ParseAddr(r.GetAddressPrefix())
+		prefix := netip.PrefixFrom(ip, int(r.GetPrefixLen().GetValue())).Masked()
+		if err != nil || !prefix.IsValid() {
+			return FilterChain{}, fmt.Errorf("%s: %q/%d is not a range of addresses",
+				index(join(at, "filter_chain_match"), "direct_source_prefix_ranges", i), r.GetAddressPrefix(), r.GetPrefixLen().GetValue())
+		}
+		chain.DirectSources = append(chain.DirectSources, prefix)
+	}
+	if len(c.GetFilters()) != 1 {
+		return FilterChain{}, only(at, "filters", "one HttpConnectionManager")
+	}
+	manager := &hcmv3.HttpConnectionManager{}
+	filterAt := join(index(at, "filters", 0), "typed_config")
+	filterAt, err := unpack(c.GetFilters()[0].GetTypedConfig(), manager, filterAt)
+	if err != nil {
+		return FilterChain{}, err
+	}
+	if chain.HTTP, err = decodeManager(manager, filterAt); err != nil {
+		return FilterChain{}, err
+	}
+	if socket := c.GetTransportSocket(); socket != nil {
+		chain.TLS, err = decodeDownstreamTLS(socket.GetTypedConfig(), join(at, "transport_socket.typed_config"))
+	}
+	return chain, err
+}
+
+func decodeManager(m *hcmv3.HttpConnectionManager, at string) (ConnectionManager, error) {
+	if err := checkManagerValues(m, at); err != nil {
+		return ConnectionManager{}, err
+	}
+	common := m.GetCommonHttpProtocolOptions()
+	out := ConnectionManager{
+		RouteConfig:           m.GetRds().GetRouteConfigName(),
+		UseRemoteAddress:      m.GetUseRemoteAddress().GetValue(),
+		IdleTimeout:           defaultIdleTimeout,
+		RequestHeadersTimeout: m.GetRequestHeadersTimeout().AsDuration(),
+		MaxHeadersCount:       int(cmp.Or(common.GetMaxHeadersCount().GetValue(), defaultMaxHeadersCount)),
+		MaxHeadersBytes:       int(cmp.Or(m.GetMaxRequestHeadersKb().GetValue(), defaultMaxHeadersKiB)) * bytesPerKiB,
+		MaxConcurrentStreams: int(min(cmp.Or(m.GetHttp2ProtocolOptions().GetMaxConcurrentStreams().GetValue(),
+			defaultMaxConcurrentH2), http2MaxConcurrentLimit)),
+	}
+	if timeout := common.GetIdleTimeout(); timeout != nil {
+		out.IdleTimeout = timeout.AsDuration()
+	}
+	for i, u := range m.GetUpgradeConfigs() {
+		if u.GetUpgradeType() != "websocket" {
+			return ConnectionManager{}, only(index(at, "upgrade_configs", i), "upgrade_type", "websocket")
+		}
+		out.WebSocket = true
+	}
+	reply := "local_reply_config.body_format.text_format_source"
+	body := inline(m.GetLocalReplyConfig().GetBodyFormat().GetTextFormatSource())
+	if len(body) == 0 {
+		return ConnectionManager{}, only(at, reply, "a body of the proxy's own answers given inline")
+	}
+	var err error
+	if out.LocalReply, err = parseFormat(string(body), join(at, reply)); err != nil {
+		return ConnectionManager{}, err
+	}
+	for i, e := range m.GetEarlyHeaderMutationExtensions() {
+		mutation := &earlyv3.HeaderMutation{}
+		at, err := unpack(e.GetTypedConfig(), mutation, join(index(at, "early_header_mutation_extensions", i), "typed_config"))
+		if err != nil {
+			return ConnectionManager{}, err
+		}
+		steps, err := decodeEarlyMutations(mutation.GetMutations(), at)
+		if err != nil {
+			return ConnectionManager{}, err
+		}
+		out.EarlyMutations = append(out.EarlyMutations, steps...)
+	}
+	return out, checkFilters(m.GetHttpFilters(), at)
+}
+
+// checkManagerValues refuses the values of the connection manager that the Go data plane cannot honour.
+func checkManagerValues(m *hcmv3.HttpConnectionManager, at string) error {
+	switch {
+	case m.GetCodecType() != hcmv3.HttpConnectionManager_AUTO:
+		return only(at, "codec_type", "AUTO")
+	case m.GetRds().GetRouteConfigName() == "":
+		return only(at, "rds", "a named route configuration")
+	case !m.GetSkipXffAppend():
+		return only(at, "skip_xff_append", true)
+	case !m.GetNormalizePath().GetValue():
+		return only(at, "normalize_path", true)
+	case !m.GetMergeSlashes():
+		return only(at, "merge_slashes", true)
+	case m.GetPathWithEscapedSlashesAction() != hcmv3.HttpConnectionManager_UNESCAPE_AND_REDIRECT:
+		return only(at, "path_with_escaped_slashes_action", "UNESCAPE_AND_REDIRECT")
+	case !m.GetStripTrailingHostDot():
+		return only(at, "strip_trailing_host_dot", true)
+	case m.GetServerHeaderTransformation() != hcmv3.HttpConnectionManager_PASS_THROUGH:
+		return only(at, "server_header_transformation", "PASS_THROUGH")
+	case m.GetCommonHttpProtocolOptions().GetHeadersWithUnderscoresAction() != corev3.HttpProtocolOptions_REJECT_REQUEST:
+		return only(at, "common_http_protocol_options.headers_with_underscores_action", "REJECT_REQUEST")
+	}
+	return requireADS(m.GetRds().GetConfigSource(), join(at, "rds.config_source"))
+}
+
+// checkFilters admits the lua filter with known scripts, then the router. Whether the lua filter stands disabled makes
+// no difference: it has no script of its own, and a route that names one switches it on.
+func checkFilters(filters []*hcmv3.HttpFilter, at string) error {
+	for i, f := range filters {
+		filterAt := join(index(at, "http_filters", i), "typed_config")
+		body := f.GetTypedConfig()
+		if i == len(filters)-1 && f.GetDisabled() {
+			return only(index(at, "http_filters", i), "disabled", false)
+		}
+		lua, router := &luav3.Lua{}, &routerv3.Router{}
+		if i < len(filters)-1 && body.MessageIs(lua) {
+			filterAt, err := unpack(body, lua, filterAt)
+			if err != nil {
+				return err
+			}
+			if err := checkScripts(lua, filterAt); err != nil {
+				return err
+			}
+			continue
+		}
+		filterAt, err := unpack(body, router, filterAt)
+		if err != nil {
+			return err
+		}
+		if !router.GetSuppressEnvoyHeaders() {
+			return only(filterAt, "suppress_envoy_headers", true)
+		}
+		if i == len(filters)-1 {
+			return nil
+		}
+	}
+	return only(at, "http_filters", "a list that ends with the router")
+}
+
+// checkScripts knows a script by its name and the hash of its source, so that a changed script is refused, not guessed.
+func checkScripts(lua *luav3.Lua, at string) error {
+	for _, name := range slices.Sorted(maps.Keys(lua.GetSourceCodes())) {
+		sum := sha256.Sum256(inline(lua.GetSourceCodes()[name]))
+		hash := hex.EncodeToString(sum[:])
+		if name != PrefixScript || hash != prefixScriptSHA256 {
+			return fmt.Errorf("%s: script %q of SHA-256 %s is not known to the Go data plane",
+				join(at, "source_codes"), name, hash)
+		}
+	}
+	return nil
+}

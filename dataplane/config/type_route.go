@@ -1,0 +1,337 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// A RouteConfiguration is the table of one listener.
+type RouteConfiguration struct {
+	Name string
+	// IgnorePort has hosts compared without the port that the client named.
+	IgnorePort             bool
+	RequestHeadersToRemove []string // lower case
+	VirtualHosts           []VirtualHost
+}
+
+// A VirtualHost is a set of domains with routes, of which the first that matches answers.
+type VirtualHost struct {
+	Name string
+	// Domains are exact hosts, "*" with a suffix, or "*"; lower case.
+	Domains []string
+	Routes  []Route
+}
+
+// A Route is a match with an action.
+type Route struct {
+	Match                   RouteMatch
+	Action                  Action
+	RequestHeadersToAdd     []HeaderValue
+	RequestHeadersToRemove  []string // lower case
+	ResponseHeadersToAdd    []HeaderValue
+	ResponseHeadersToRemove []string // lower case
+	// ScriptPrefix is the filter context of the script prefix-v1; empty where the route runs no script.
+	ScriptPrefix string
+}
+
+// A PathKind is how a route compares the path.
+type PathKind int
+
+// The kinds are the members of Envoy's RouteMatch.path_specifier.
+const (
+	PathExact PathKind = iota
+	PathPrefix
+	PathSeparatedPrefix
+	PathRegex
+)
+
+// A RouteMatch admits a request whose path and headers all match.
+type RouteMatch struct {
+	Kind    PathKind
+	Path    string
+	Regexp  *regexp.Regexp // for PathRegex; anchored at both ends
+	Headers []HeaderMatch
+}
+
+// A HeaderMatch is Envoy's HeaderMatcher on one header or pseudo-header.
+type HeaderMatch struct {
+	Name string // lower case
+	// Value is nil where presence is asked for, or absence with Present false.
+	Value   *StringMatch
+	Present bool
+	Invert  bool
+}
+
+// An Action is a *Forward, a *Redirect or a *DirectResponse.
+type Action interface{ action() }
+
+// Forward sends the request to a cluster.
+type Forward struct {
+	Cluster string
+	// PrefixRewrite replaces what the match consumed of the path; empty leaves it.
+	PrefixRewrite string
+	// RegexRewrite replaces every match in the path, without the query, by Substitution (of regexp's Expand); nil leaves it.
+	RegexRewrite *regexp.Regexp
+	Substitution string
+	HostRewrite  string // empty keeps the client's
+	// Retry has a request tried once more, on another endpoint, that no endpoint has begun to take.
+	Retry bool
+}
+
+// Redirect is Envoy's RedirectAction: what is empty or 0 is taken from the request.
+type Redirect struct {
+	Status int
+	Scheme string
+	Host   string
+	Port   uint32
+	Path   string // with its query, if it has one; else the request's is kept
+}
+
+// DirectResponse answers by itself.
+type DirectResponse struct{ Status int }
+
+func (*Forward) action()        {}
+func (*Redirect) action()       {}
+func (*DirectResponse) action() {}
+
+// DecodeRouteConfiguration reads a RouteConfiguration resource.
+func DecodeRouteConfiguration(name string, body *anypb.Any) (RouteConfiguration, error) {
+	r, err := open(name, body, &routev3.RouteConfiguration{})
+	if err != nil {
+		return RouteConfiguration{}, err
+	}
+	out := RouteConfiguration{Name: name, IgnorePort: r.message.GetIgnorePortInHostMatching()}
+	if out.RequestHeadersToRemove, err = headerNames(r.message.GetRequestHeadersToRemove(), r.path, "request_headers_to_remove"); err != nil {
+		return RouteConfiguration{}, err
+	}
+	owner := make(map[string]string) // domain → virtual host
+	for i, h := range r.message.GetVirtualHosts() {
+		at := index(r.path, "virtual_hosts", i)
+		host := VirtualHost{Name: h.GetName()}
+		for j, d := range h.GetDomains() {
+			domain := strings.ToLower(d)
+			if strings.Contains(strings.TrimPrefix(domain, "*"), "*") || domain == "" {
+				return RouteConfiguration{}, only(at, "domains", "an exact host, * with a suffix, or *")
+			}
+			if first, taken := owner[domain]; taken {
+				return RouteConfiguration{}, fmt.Errorf("%s: %q belongs to virtual host %q", index(at, "domains", j), d, first)
+			}
+			owner[domain] = host.Name
+			host.Domains = append(host.Domains, domain)
+		}
+		for j, route := range h.GetRoutes() {
+			decoded, err := decodeRoute(route, index(at, "routes", j))
+			if err != nil {
+				return RouteConfiguration{}, err
+			}
+			host.Routes = append(host.Routes, decoded)
+		}
+		out.VirtualHosts = append(out.VirtualHosts, host)
+	}
+	return out, nil
+}
+
+func decodeRoute(r *routev3.Route, at string) (Route, error) {
+	var route Route
+	var err error
+	if route.Match, err = decodeMatch(r.GetMatch(), join(at, "match")); err != nil {
+		return Route{}, err
+	}
+	switch action := r.GetAction().(type) {
+	case *routev3.Route_Route:
+		route.Action, err = decodeForward(action.Route, join(at, "route"))
+	case *routev3.Route_Redirect:
+		route.Action, err = decodeRedirect(action.Redirect, join(at, "redirect"))
+	case *routev3.Route_DirectResponse:
+		status := int(action.DirectResponse.GetStatus())
+		if status < 200 || status > 599 {
+			err = only(at, "direct_response.status", "200 to 599")
+		}
+		route.Action = &DirectResponse{Status: status}
+	default:
+		err = fmt.Errorf("%s: no action", at)
+	}
+	if err != nil {
+		return Route{}, err
+	}
+	if route.RequestHeadersToAdd, err = decodeHeaderValues(r.GetRequestHeadersToAdd(), at, "request_headers_to_add"); err != nil {
+		return Route{}, err
+	}
+	if route.ResponseHeadersToAdd, err = decodeHeaderValues(r.GetResponseHeadersToAdd(), at, "response_headers_to_add"); err != nil {
+		return Route{}, err
+	}
+	if route.RequestHeadersToRemove, err = headerNames(r.GetRequestHeadersToRemove(), at, "request_headers_to_remove"); err != nil {
+		return Route{}, err
+	}
+	if route.ResponseHeadersToRemove, err = headerNames(r.GetResponseHeadersToRemove(), at, "response_headers_to_remove"); err != nil {
+		return Route{}, err
+	}
+	route.ScriptPrefix, err = decodeScript(r.GetTypedPerFilterConfig(), join(at, "typed_per_filter_config"))
+	return route, err
+}
+
+func decodeMatch(m *routev3.RouteMatch, at string) (RouteMatch, error) {
+	var out RouteMatch
+	switch p := m.GetPathSpecifier().(type) {
+	case *routev3.RouteMatch_Path:
+		out.Kind, out.Path = PathExact, p.Path
+	case *routev3.RouteMatch_Prefix:
+		out.Kind, out.Path = PathPrefix, p.Prefix
+	case *routev3.RouteMatch_PathSeparatedPrefix:
+		out.Kind, out.Path = PathSeparatedPrefix, p.PathSeparatedPrefix
+		if strings.ContainsAny(out.Path, "?#") || strings.HasSuffix(out.Path, "/") || !strings.HasPrefix(out.Path, "/") {
+			return RouteMatch{}, only(at, "path_separated_prefix", "a path without a slash at its end, query or fragment")
+		}
+	case *routev3.RouteMatch_SafeRegex:
+		re, err := decodeRegex(p.SafeRegex, join(at, "safe_regex"))
+		if err != nil {
+			return RouteMatch{}, err
+		}
+		out.Kind, out.Regexp = PathRegex, re
+	default:
+		return RouteMatch{}, fmt.Errorf("%s: no path specifier", at)
+	}
+	for i, h := range m.GetHeaders() {
+		at := index(at, "headers", i)
+		match := HeaderMatch{Name: strings.ToLower(h.GetName()), Invert: h.GetInvertMatch()}
+		switch s := h.GetHeaderMatchSpecifier().(type) {
+		case *routev3.HeaderMatcher_StringMatch:
+			value, err := decodeStringMatch(s.StringMatch, join(at, "string_match"))
+			if err != nil {
+				return RouteMatch{}, err
+			}
+			match.Value = &value
+		case *routev3.HeaderMatcher_PresentMatch:
+			match.Present = s.PresentMatch
+		default:
+			match.Present = true // "if header_match_specifier is not set, the header must be present"
+		}
+		out.Headers = append(out.Headers, match)
+	}
+	return out, nil
+}
+
+// retriable are the conditions under which no endpoint has begun to take the request.
+var retriable = []string{"connect-failure", "refused-stream", "reset-before-request"}
+
+func decodeForward(a *routev3.RouteAction, at string) (*Forward, error) {
+	out := &Forward{Cluster: a.GetCluster(), PrefixRewrite: a.GetPrefixRewrite(), HostRewrite: a.GetHostRewriteLiteral()}
+	if out.Cluster == "" {
+		return nil, only(at, "cluster", "a name")
+	}
+	// Envoy's default is 15 s, and net/http has no limit that spans the response: only "none" means the same in both.
+	if a.GetTimeout() == nil || a.GetTimeout().AsDuration() != 0 {
+		return nil, only(at, "timeout", "0s")
+	}
+	if r := a.GetRegexRewrite(); r != nil {
+		if out.PrefixRewrite != "" {
+			return nil, only(at, "regex_rewrite", "one of prefix_rewrite and regex_rewrite")
+		}
+		if err := decodeRegexRewrite(out, r, join(at, "regex_rewrite")); err != nil {
+			return nil, err
+		}
+	}
+	if p := a.GetRetryPolicy(); p != nil {
+		for condition := range strings.SplitSeq(p.GetRetryOn(), ",") {
+			if !slices.Contains(retriable, condition) {
+				return nil, only(at, "retry_policy.retry_on", strings.Join(retriable, ","))
+			}
+		}
+		if n := p.GetNumRetries(); n != nil && n.GetValue() != 1 { // Envoy's default is 1 too
+			return nil, only(at, "retry_policy.num_retries", 1)
+		}
+		out.Retry = true
+	}
+	return out, nil
+}
+
+// decodeRegexRewrite turns RE2's substitution (\1, \\) into regexp's (${1}, $$).
+func decodeRegexRewrite(out *Forward, r *matcherv3.RegexMatchAndSubstitute, at string) error {
+	re, err := regexp.Compile(r.GetPattern().GetRegex())
+	if err != nil {
+		return fmt.Errorf("%s: %w", join(at, "pattern.regex"), err)
+	}
+	var expand strings.Builder
+	text := r.GetSubstitution()
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '$':
+			expand.WriteString("$$")
+		case c != '\\':
+			expand.WriteByte(c)
+		case i+1 < len(text) && text[i+1] == '\\':
+			expand.WriteByte('\\')
+			i++
+		case i+1 < len(text) && text[i+1] >= '0' && int(text[i+1]-'0') <= re.NumSubexp():
+			expand.WriteString("${" + text[i+1:i+2] + "}")
+			i++
+		default:
+			return fmt.Errorf("%s: a backslash at byte %d that begins no reference to a group", join(at, "substitution"), i)
+		}
+	}
+	out.RegexRewrite, out.Substitution = re, expand.String()
+	return nil
+}
+
+// redirectStatuses are Envoy's names of a redirect's status.
+var redirectStatuses = map[routev3.RedirectAction_RedirectResponseCode]int{
+	routev3.RedirectAction_MOVED_PERMANENTLY:  301,
+	routev3.RedirectAction_FOUND:              302,
+	routev3.RedirectAction_SEE_OTHER:          303,
+	routev3.RedirectAction_TEMPORARY_REDIRECT: 307,
+	routev3.RedirectAction_PERMANENT_REDIRECT: 308,
+}
+
+func decodeRedirect(r *routev3.RedirectAction, at string) (*Redirect, error) {
+	out := &Redirect{
+		Scheme: r.GetSchemeRedirect(), Host: r.GetHostRedirect(), Port: r.GetPortRedirect(), Path: r.GetPathRedirect(),
+	}
+	if r.GetHttpsRedirect() {
+		out.Scheme = "https"
+	}
+	if out.Port > 65535 {
+		return nil, only(at, "port_redirect", "a port")
+	}
+	status, known := redirectStatuses[r.GetResponseCode()]
+	if !known {
+		return nil, only(at, "response_code", "301, 302, 303, 307 and 308")
+	}
+	out.Status = status
+	return out, nil
+}
+
+// luaFilter is the name under which per-route configuration of the lua filter stands.
+const luaFilter = "envoy.filters.http.lua"
+
+// decodeScript reads the filter context of prefix-v1, the one script that there is.
+func decodeScript(configs map[string]*anypb.Any, at string) (string, error) {
+	for _, filter := range slices.Sorted(maps.Keys(configs)) {
+		at := fmt.Sprintf("%s[%q]", at, filter)
+		if filter != luaFilter {
+			return "", unsupported(at)
+		}
+		perRoute := &luav3.LuaPerRoute{}
+		at, err := unpack(configs[filter], perRoute, at)
+		if err != nil {
+			return "", err
+		}
+		if perRoute.GetName() != PrefixScript {
+			return "", only(at, "name", PrefixScript)
+		}
+		context := perRoute.GetFilterContext().GetFields()
+		prefix := context["prefix"].GetStringValue()
+		if len(context) != 1 || !strings.HasPrefix(prefix, "/") {
+			return "", only(at, "filter_context", "one string, prefix, that begins with a slash,")
+		}
+		return prefix, nil
+	}
+	return "", nil
+}

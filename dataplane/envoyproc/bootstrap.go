@@ -1,0 +1,160 @@
+// Package envoyproc starts a real Envoy, points it at the control plane's socket, and watches it.
+package envoyproc
+
+import (
+	"fmt"
+	"time"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	metricsv3 "github.com/envoyproxy/go-control-plane/envoy/config/metrics/v3"
+	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
+	connectionsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+const (
+	// ProgramSizeMax is the largest RE2 program that Envoy accepts in a route (runtime re2.max_program_size.error_level;
+	// Envoy's own default is 100, which refuses honest expressions). The control plane must check against the same.
+	ProgramSizeMax = 1000
+	// RequestsPerIOCycle bounds how many HTTP/2 requests Envoy takes from one connection before it turns to the others
+	// (runtime http.max_requests_per_io_cycle, for CVE-2023-44487; off by default).
+	RequestsPerIOCycle = 1
+	// DownstreamConnectionsMax bounds the open client connections of the whole process.
+	DownstreamConnectionsMax = 50000
+
+	xdsClusterName     = "postern-xds"
+	xdsConnectTimeout  = 5 * time.Second
+	xdsPingInterval    = 30 * time.Second
+	xdsPingTimeout     = 5 * time.Second
+	xdsRetryIntervalLo = 200 * time.Millisecond
+	xdsRetryIntervalHi = 5 * time.Second
+)
+
+// statPrefixes are the statistics that Envoy keeps. Those of single clusters are not among them: they would cost some
+// hundred counters for every Service.
+var statPrefixes = []string{
+	"cluster." + xdsClusterName, "cluster_manager.", "control_plane.", "http.", "listener.", "listener_manager.", "overload.",
+	"runtime.", "server.",
+}
+
+// Bootstrap is Envoy's static configuration: an admin socket, the ADS cluster, limits; everything else comes over ADS.
+// Node id and cluster are always set: without them Envoy aborts at the first handshake that asks for a certificate.
+func Bootstrap(c Config) *bootstrapv3.Bootstrap {
+	c = c.withDefaults()
+	return &bootstrapv3.Bootstrap{
+		Node: &corev3.Node{Id: c.NodeID, Cluster: c.NodeCluster},
+		Admin: &bootstrapv3.Admin{
+			Address:               pipe(c.AdminSocket()),
+			IgnoreGlobalConnLimit: true,
+		},
+		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
+			AdsConfig: adsConfig(),
+			LdsConfig: adsSource(),
+			CdsConfig: adsSource(),
+		},
+		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{xdsCluster(c.XDSSocket)}},
+		LayeredRuntime:  runtimeLayers(),
+		OverloadManager: &overloadv3.OverloadManager{ResourceMonitors: []*overloadv3.ResourceMonitor{{
+			Name: "envoy.resource_monitors.global_downstream_max_connections",
+			ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: mustAny(&connectionsv3.DownstreamConnectionsConfig{
+				MaxActiveDownstreamConnections: DownstreamConnectionsMax,
+			})},
+		}}},
+		StatsConfig: statsConfig(),
+	}
+}
+
+func adsConfig() *corev3.ApiConfigSource {
+	return &corev3.ApiConfigSource{
+		ApiType:                   corev3.ApiConfigSource_DELTA_GRPC,
+		TransportApiVersion:       corev3.ApiVersion_V3,
+		SetNodeOnFirstMessageOnly: true,
+		GrpcServices: []*corev3.GrpcService{{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
+			EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
+				ClusterName: xdsClusterName,
+				// Envoy's default goes up to 30 s, which is how long a restarted control plane would wait for it.
+				RetryPolicy: &corev3.RetryPolicy{RetryBackOff: &corev3.BackoffStrategy{
+					BaseInterval: durationpb.New(xdsRetryIntervalLo),
+					MaxInterval:  durationpb.New(xdsRetryIntervalHi),
+				}},
+			},
+		}}},
+	}
+}
+
+// adsSource waits for ever for the first listeners and clusters (initial_fetch_timeout 0): an Envoy without a
+// configuration is not ready, instead of ready and answering nothing.
+func adsSource() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+		InitialFetchTimeout:   durationpb.New(0),
+	}
+}
+
+func xdsCluster(socket string) *clusterv3.Cluster {
+	http2 := &httpv3.HttpProtocolOptions{UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{
+		ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
+			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+				Http2ProtocolOptions: &corev3.Http2ProtocolOptions{ConnectionKeepalive: &corev3.KeepaliveSettings{
+					Interval: durationpb.New(xdsPingInterval),
+					Timeout:  durationpb.New(xdsPingTimeout),
+				}},
+			},
+		},
+	}}
+	return &clusterv3.Cluster{
+		Name:                 xdsClusterName,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout:       durationpb.New(xdsConnectTimeout),
+		LoadAssignment: &endpointv3.ClusterLoadAssignment{
+			ClusterName: xdsClusterName,
+			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
+				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: pipe(socket)}},
+			}}}},
+		},
+		TypedExtensionProtocolOptions: map[string]*anypb.Any{
+			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": mustAny(http2),
+		},
+	}
+}
+
+func runtimeLayers() *bootstrapv3.LayeredRuntime {
+	return &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{{
+		Name: "postern",
+		LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: &structpb.Struct{Fields: map[string]*structpb.Value{
+			"re2.max_program_size.error_level": structpb.NewNumberValue(ProgramSizeMax),
+			"http.max_requests_per_io_cycle":   structpb.NewNumberValue(RequestsPerIOCycle),
+		}}},
+	}}}
+}
+
+func statsConfig() *metricsv3.StatsConfig {
+	var kept []*matcherv3.StringMatcher
+	for _, prefix := range statPrefixes {
+		kept = append(kept, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}})
+	}
+	return &metricsv3.StatsConfig{StatsMatcher: &metricsv3.StatsMatcher{StatsMatcher: &metricsv3.StatsMatcher_InclusionList{
+		InclusionList: &matcherv3.ListStringMatcher{Patterns: kept},
+	}}}
+}
+
+func pipe(path string) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path, Mode: socketMode}}}
+}
+
+func mustAny(m proto.Message) *anypb.Any {
+	a, err := anypb.New(m)
+	if err != nil {
+		panic(fmt.Sprintf("envoyproc: %v", err))
+	}
+	return a
+}

@@ -1,0 +1,269 @@
+package proxy
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"sync/atomic"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/postern-gateway/postern/dataplane/ads"
+	"github.com/postern-gateway/postern/dataplane/config"
+	"github.com/postern-gateway/postern/dataplane/match"
+)
+
+var (
+	errNoCluster = errors.New("there is no such cluster")
+	errWrongType = errors.New("the resource is not of the response's type")
+)
+
+// Apply puts an update in force: each resource that can be, and an error for each other, of which the last good one
+// stays. It is called from one goroutine.
+func (p *Proxy) Apply(u ads.Update) map[string]error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	refused := make(map[string]error)
+	if p.closed {
+		return refused
+	}
+	switch u.TypeURL {
+	case config.ListenerType:
+		each(u, refused, config.DecodeListener, p.setListener)
+		for _, name := range u.Removed {
+			p.removeListener(name)
+		}
+	case config.RouteType:
+		each(u, refused, config.DecodeRouteConfiguration, p.setRoutes)
+		for _, name := range u.Removed {
+			delete(p.routes, name)
+		}
+	case config.ClusterType:
+		each(u, refused, config.DecodeCluster, p.setCluster)
+		for _, name := range u.Removed {
+			p.removeCluster(name)
+		}
+		p.gotClusters = true
+	case config.EndpointType:
+		each(u, refused, config.DecodeEndpoints, p.setEndpoints)
+		for _, name := range u.Removed {
+			if p.subscribed[[2]string{config.EndpointType, name}] {
+				p.setEndpoints(name, nil) // a service whose endpoints are gone has none
+			}
+		}
+	case config.SecretType:
+		each(u, refused, config.DecodeSecret, p.setSecret)
+		for _, name := range u.Removed {
+			p.removeSecret(name)
+		}
+	default:
+		refused[u.TypeURL] = fmt.Errorf("type %s was not asked for", u.TypeURL)
+		return refused
+	}
+	if u.TypeURL == config.ListenerType || u.TypeURL == config.ClusterType {
+		p.subscribe()
+	}
+	if u.TypeURL != config.SecretType {
+		p.publish()
+	}
+	p.listen()
+	return refused
+}
+
+// each decodes the resources of an update and sets those that are good.
+func each[T any](u ads.Update, refused map[string]error, decode func(string, *anypb.Any) (T, error), set func(string, T) error) {
+	for _, r := range u.Resources {
+		if err := one(u.TypeURL, r, decode, set); err != nil {
+			refused[r.GetName()] = err
+		}
+	}
+}
+
+func one[T any](typeURL string, r *discoveryv3.Resource, decode func(string, *anypb.Any) (T, error), set func(string, T) error) error {
+	if r.GetResource().GetTypeUrl() != typeURL {
+		return fmt.Errorf("%s %q: %w", config.Kind(typeURL), r.GetName(), errWrongType)
+	}
+	value, err := decode(r.GetName(), r.GetResource())
+	if err != nil {
+		return err
+	}
+	return set(r.GetName(), value)
+}
+
+// setListener updates a listener in place where its address stays; else a new socket takes over from the old.
+func (p *Proxy) setListener(name string, l config.Listener) error {
+	old, e := p.listeners[name], p.edges[name]
+	switch {
+	case e == nil:
+	case old.Address == l.Address && old.IPv4Compat == l.IPv4Compat:
+		e.update(&l)
+	default:
+		moved, err := p.openEdge(&l)
+		if err != nil {
+			return err
+		}
+		p.retireEdge(name)
+		p.edges[name] = moved
+	}
+	p.listeners[name] = &l
+	return nil
+}
+
+func (p *Proxy) removeListener(name string) {
+	delete(p.listeners, name)
+	p.retireEdge(name)
+}
+
+// retireEdge stops listening and lets the connections of a listener drain.
+func (p *Proxy) retireEdge(name string) {
+	e := p.edges[name]
+	if e == nil {
+		return
+	}
+	delete(p.edges, name)
+	e.listener.Close()
+	p.closing.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), p.options.DrainTimeout)
+		defer cancel()
+		e.close(ctx)
+	})
+}
+
+func (p *Proxy) setRoutes(name string, c config.RouteConfiguration) error {
+	p.routes[name] = match.NewTable(c)
+	return nil
+}
+
+// setCluster keeps the connections of a cluster whose configuration stays.
+func (p *Proxy) setCluster(name string, c config.Cluster) error {
+	delete(p.unknown, name)
+	u := &upstream{config: c, turn: new(atomic.Uint64), failures: &failures{tell: p.tell, cluster: name}}
+	if old := p.upstreams[name]; old != nil {
+		u.turn, u.failures = old.turn, old.failures
+		if reflect.DeepEqual(old.config, c) {
+			u.pool = old.pool
+		} else {
+			old.pool.retire()
+		}
+	}
+	if u.pool == nil {
+		u.pool = newPool(c, p.trusted(c))
+	}
+	u.endpoints, u.arrived = p.assignments[c.ServiceName], has(p.assignments, c.ServiceName)
+	p.upstreams[name] = u
+	return nil
+}
+
+// trusted is the bundle of a cluster, which may arrive or change later. It is nil where nothing is verified.
+func (p *Proxy) trusted(c config.Cluster) *atomic.Pointer[x509.CertPool] {
+	if c.TLS == nil || c.TLS.Trust == "" {
+		return nil
+	}
+	if p.trust[c.TLS.Trust] == nil {
+		p.trust[c.TLS.Trust] = new(atomic.Pointer[x509.CertPool])
+	}
+	return p.trust[c.TLS.Trust]
+}
+
+func (p *Proxy) removeCluster(name string) {
+	if u := p.upstreams[name]; u != nil {
+		u.pool.retire()
+		delete(p.upstreams, name)
+	}
+}
+
+func (p *Proxy) setEndpoints(service string, endpoints []netip.AddrPort) error {
+	p.assignments[service] = endpoints
+	for name, old := range p.upstreams {
+		if old.config.ServiceName == service {
+			u := *old
+			u.endpoints, u.arrived = endpoints, true
+			p.upstreams[name] = &u
+		}
+	}
+	return nil
+}
+
+func (p *Proxy) setSecret(name string, s config.Secret) error {
+	trust := p.trust[name]
+	switch {
+	case trust == nil && s.Certificate != nil:
+		p.secrets.set(name, s.Certificate)
+	case trust != nil && s.Trusted != nil:
+		if old := trust.Load(); old == nil || !old.Equal(s.Trusted) {
+			trust.Store(s.Trusted)
+			p.reconnect(name)
+		}
+	default:
+		return fmt.Errorf("secret %q: not of the kind that was asked for", name)
+	}
+	return nil
+}
+
+// removeSecret: a bundle that is taken back is trusted no more, and a name without a certificate fails its handshakes.
+func (p *Proxy) removeSecret(name string) {
+	if trust := p.trust[name]; trust != nil {
+		trust.Store(nil)
+		p.reconnect(name)
+		return
+	}
+	p.secrets.remove(name)
+}
+
+// reconnect has the clusters that use a bundle verify their endpoints anew.
+func (p *Proxy) reconnect(bundle string) {
+	for _, u := range p.upstreams {
+		if u.config.TLS != nil && u.config.TLS.Trust == bundle {
+			u.pool.transport.CloseIdleConnections()
+		}
+	}
+}
+
+// subscribe asks for the routes, endpoints and bundles that listeners and clusters name, and for no others.
+func (p *Proxy) subscribe() {
+	wanted := make(map[[2]string]bool, len(p.subscribed))
+	for _, l := range p.listeners {
+		for _, c := range l.Chains {
+			wanted[[2]string{config.RouteType, c.HTTP.RouteConfig}] = true
+		}
+	}
+	for _, u := range p.upstreams {
+		wanted[[2]string{config.EndpointType, u.config.ServiceName}] = true
+		if u.config.TLS != nil && u.config.TLS.Trust != "" {
+			wanted[[2]string{config.SecretType, u.config.TLS.Trust}] = true
+		}
+	}
+	for key := range wanted {
+		if !p.subscribed[key] {
+			p.subscriber.Subscribe(key[0], key[1])
+		}
+	}
+	for key := range p.subscribed {
+		if !wanted[key] {
+			p.subscriber.Unsubscribe(key[0], key[1])
+			p.forget(key[0], key[1])
+		}
+	}
+	p.subscribed = wanted
+}
+
+// forget drops a resource that nothing names any more.
+func (p *Proxy) forget(typeURL, name string) {
+	switch typeURL {
+	case config.RouteType:
+		delete(p.routes, name)
+	case config.EndpointType:
+		delete(p.assignments, name)
+	case config.SecretType:
+		delete(p.trust, name)
+	}
+}
+
+func has[K comparable, V any](m map[K]V, key K) bool {
+	_, ok := m[key]
+	return ok
+}

@@ -1,0 +1,305 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/postern-gateway/postern/dataplane/config"
+)
+
+const (
+	// acceptDelayMin and acceptDelayMax bound the wait after a failed accept, such as for want of file descriptors.
+	acceptDelayMin = 5 * time.Millisecond
+	acceptDelayMax = time.Second
+)
+
+// An edge is a listening socket with the servers behind it. The socket and its connections outlive every update of
+// the listener: what a request depends on is read anew at each request, and what only a server can hold (timeouts,
+// sizes) holds for the connections that come after the update.
+type edge struct {
+	proxy    *Proxy
+	listener net.Listener
+	config   atomic.Pointer[config.Listener]
+	accepted sync.WaitGroup // the accept loop and every server's own
+
+	mu      sync.Mutex
+	closed  bool                     // guarded by mu
+	servers map[serverSettings]*feed // guarded by mu
+	retired []*feed                  // servers that get no new connections; guarded by mu
+}
+
+// serverSettings are what net/http fixes when a server starts.
+type serverSettings struct {
+	tls                   bool
+	idleTimeout           time.Duration
+	requestHeadersTimeout time.Duration
+	maxHeadersBytes       int
+	maxConcurrentStreams  int
+}
+
+func settingsOf(c *config.FilterChain) serverSettings {
+	return serverSettings{
+		tls:                   c.TLS != nil,
+		idleTimeout:           c.HTTP.IdleTimeout,
+		requestHeadersTimeout: c.HTTP.RequestHeadersTimeout,
+		maxHeadersBytes:       c.HTTP.MaxHeadersBytes,
+		maxConcurrentStreams:  c.HTTP.MaxConcurrentStreams,
+	}
+}
+
+// openEdge listens and begins to serve.
+func (p *Proxy) openEdge(c *config.Listener) (*edge, error) {
+	network := "tcp4"
+	if c.Address.Addr().Is6() {
+		network = "tcp6"
+		if c.IPv4Compat {
+			network = "tcp"
+		}
+	}
+	listener, err := p.options.Listen(network, c.Address.String())
+	if err != nil {
+		return nil, fmt.Errorf("listener %q: %w", c.Name, err)
+	}
+	e := &edge{proxy: p, listener: listener, servers: make(map[serverSettings]*feed)}
+	e.config.Store(c)
+	e.accepted.Go(e.accept)
+	return e, nil
+}
+
+// update puts a new configuration of the same address in force.
+func (e *edge) update(c *config.Listener) {
+	e.config.Store(c)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for settings, server := range e.servers {
+		if !slices.ContainsFunc(c.Chains, func(c config.FilterChain) bool { return settingsOf(&c) == settings }) {
+			server.Close()
+			delete(e.servers, settings)
+			e.retired = append(e.retired, server)
+		}
+	}
+	e.retired = slices.DeleteFunc(e.retired, func(f *feed) bool { return f.connections.Load() == 0 })
+}
+
+// accept hands each connection to the server for it, until the socket is closed.
+func (e *edge) accept() {
+	delay := acceptDelayMin
+	for {
+		conn, err := e.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			e.proxy.options.Log.Error("accept failed", "address", e.listener.Addr().String(), "reason", err)
+			time.Sleep(delay) // only where the machine is out of descriptors; bounded
+			delay = min(2*delay, acceptDelayMax)
+			continue
+		}
+		delay = acceptDelayMin
+		e.hand(conn)
+	}
+}
+
+// handTriesMax bounds how often a connection is handed over anew because an update closed the server that it was for.
+const handTriesMax = 3
+
+// hand gives a connection to the server of its filter chain, and closes one that has none.
+func (e *edge) hand(conn net.Conn) {
+	for range handTriesMax {
+		chain := choose(e.config.Load(), peerOf(conn.RemoteAddr().String()))
+		if chain != nil && e.server(settingsOf(chain)).give(conn) {
+			return
+		}
+	}
+	conn.Close()
+}
+
+// server is the server for connections of these settings, started where there is none.
+func (e *edge) server(settings serverSettings) *feed {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f := e.servers[settings]; f != nil {
+		return f
+	}
+	f := &feed{address: e.listener.Addr(), conns: make(chan net.Conn), closed: make(chan struct{})}
+	if e.closed {
+		f.Close()
+		return f
+	}
+	f.server = e.newServer(settings, f)
+	e.servers[settings] = f
+	e.accepted.Go(func() {
+		if settings.tls {
+			f.server.ServeTLS(f, "", "")
+		} else {
+			f.server.Serve(f)
+		}
+	})
+	return f
+}
+
+func (e *edge) newServer(settings serverSettings, f *feed) *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(settings.tls)
+	protocols.SetUnencryptedHTTP2(!settings.tls) // codec_type AUTO takes HTTP/2 with prior knowledge in the clear
+	server := &http.Server{
+		Handler:                      http.HandlerFunc(e.serve),
+		DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout:            settings.requestHeadersTimeout,
+		IdleTimeout:                  settings.idleTimeout,
+		MaxHeaderBytes:               settings.maxHeadersBytes,
+		ErrorLog:                     slog.NewLogLogger(e.proxy.options.Log.Handler(), slog.LevelDebug),
+		BaseContext:                  func(net.Listener) context.Context { return e.proxy.requests },
+		ConnState:                    f.track,
+		Protocols:                    protocols,
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: settings.maxConcurrentStreams},
+	}
+	if settings.tls {
+		server.TLSConfig = &tls.Config{GetConfigForClient: e.tlsConfig}
+	}
+	return server
+}
+
+// tlsConfig is the TLS side of the filter chain of one connection.
+func (e *edge) tlsConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	chain := choose(e.config.Load(), peerOf(hello.Conn.RemoteAddr().String()))
+	if chain == nil || chain.TLS == nil {
+		return nil, errors.New("no filter chain for this connection")
+	}
+	return &tls.Config{
+		MinVersion:             max(chain.TLS.MinVersion, tls.VersionTLS12),
+		MaxVersion:             chain.TLS.MaxVersion,
+		NextProtos:             chain.TLS.ALPN,
+		SessionTicketsDisabled: true,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			name := hello.ServerName
+			if name == "" {
+				name = chain.TLS.DefaultSecret
+			}
+			return e.proxy.secrets.get(hello.Context(), name)
+		},
+	}, nil
+}
+
+// serve answers one request under the configuration of this moment.
+func (e *edge) serve(w http.ResponseWriter, r *http.Request) {
+	e.proxy.inFlight.Add(1)
+	defer e.proxy.inFlight.Done()
+	peer := peerOf(r.RemoteAddr)
+	chain := choose(e.config.Load(), peer)
+	if chain == nil {
+		panic(http.ErrAbortHandler) // an update took away the chain of this connection
+	}
+	x := &exchange{
+		proxy: e.proxy, snapshot: e.proxy.snapshot.Load(), manager: &chain.HTTP,
+		peer: peer.String(), w: w, r: r,
+	}
+	x.serve()
+}
+
+// close stops listening, then waits for the requests of every server, as long as ctx allows.
+func (e *edge) close(ctx context.Context) {
+	e.listener.Close()
+	e.mu.Lock()
+	e.closed = true
+	all := slices.Clone(e.retired)
+	for _, f := range e.servers {
+		all = append(all, f)
+	}
+	e.mu.Unlock()
+	var draining sync.WaitGroup
+	for _, f := range all {
+		draining.Go(func() {
+			if f.server.Shutdown(ctx) != nil {
+				f.server.Close()
+			}
+		})
+	}
+	draining.Wait()
+	e.accepted.Wait()
+}
+
+// choose is the filter chain for a peer: the one with the narrowest range that holds it, else the one without ranges
+// (listener_components.proto, FilterChainMatch).
+func choose(c *config.Listener, peer netip.Addr) *config.FilterChain {
+	var chosen *config.FilterChain
+	width := -1
+	for i := range c.Chains {
+		chain := &c.Chains[i]
+		if len(chain.DirectSources) == 0 && width < 0 {
+			chosen, width = chain, 0
+		}
+		for _, prefix := range chain.DirectSources {
+			if prefix.Contains(peer) && prefix.Bits() >= width {
+				chosen, width = chain, prefix.Bits()
+			}
+		}
+	}
+	return chosen
+}
+
+// peerOf reads the address of a connection's other end.
+func peerOf(address string) netip.Addr {
+	peer, _ := netip.ParseAddrPort(address)
+	return peer.Addr().Unmap().WithZone("")
+}
+
+// A feed is a server with the net.Listener by which it is handed connections.
+type feed struct {
+	address     net.Addr
+	server      *http.Server
+	conns       chan net.Conn
+	closed      chan struct{}
+	once        sync.Once
+	connections atomic.Int64
+}
+
+// give hands over a connection; false where the server takes no more.
+func (f *feed) give(conn net.Conn) bool {
+	select {
+	case f.conns <- conn:
+		return true
+	case <-f.closed:
+		return false
+	}
+}
+
+// track counts the connections that are open, upgraded ones left out: those end with the proxy.
+func (f *feed) track(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		f.connections.Add(1)
+	case http.StateHijacked, http.StateClosed:
+		f.connections.Add(-1)
+	}
+}
+
+// Accept, Close and Addr make a feed a net.Listener.
+func (f *feed) Accept() (net.Conn, error) {
+	select {
+	case conn := <-f.conns:
+		return conn, nil
+	case <-f.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept; connections already handed over are not touched.
+func (f *feed) Close() error {
+	f.once.Do(func() { close(f.closed) })
+	return nil
+}
+
+// Addr is the address of the socket.
+func (f *feed) Addr() net.Addr { return f.address }

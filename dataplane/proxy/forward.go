@@ -1,0 +1,188 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/postern-gateway/postern/dataplane/config"
+)
+
+// copyBufferBytes is the size of the buffers by which bodies are copied.
+const copyBufferBytes = 32 * 1024
+
+type bufferPool struct{ pool sync.Pool }
+
+var copyBuffers = &bufferPool{sync.Pool{New: func() any { b := make([]byte, copyBufferBytes); return &b }}}
+
+func (p *bufferPool) Get() []byte  { return *p.pool.Get().(*[]byte) }
+func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
+
+// forward sends the request to its cluster and copies the answer back as it comes.
+func (x *exchange) forward(f *config.Forward) {
+	up := x.snapshot.upstreams[f.Cluster]
+	if up == nil {
+		x.proxy.unknownCluster(f.Cluster)
+		x.replyByRoute(http.StatusServiceUnavailable, x.values(0))
+		return
+	}
+	up.pool.acquire()
+	defer up.pool.release()
+	// Request and response may flow at the same time, as they do through Envoy; only HTTP/1 has to be told.
+	http.NewResponseController(x.w).EnableFullDuplex()
+	sent := x.values(0)
+	sent.Path = rewrite(f, x.route.Match, x.path)
+	if f.HostRewrite != "" {
+		sent.Authority = f.HostRewrite
+	}
+	body := &watchedBody{}
+	proxy := httputil.ReverseProxy{
+		FlushInterval: -1,
+		BufferPool:    copyBuffers,
+		ErrorLog:      slog.NewLogLogger(x.proxy.options.Log.Handler(), slog.LevelDebug),
+		Transport:     &sender{upstream: up, body: body, retry: f.Retry},
+		Rewrite: func(r *httputil.ProxyRequest) {
+			keepHeaders(r)
+			r.Out.URL, r.Out.Host = target(up.scheme(), sent.Path), sent.Authority
+			if r.Out.Body != nil {
+				body.ReadCloser = r.Out.Body
+				r.Out.Body, r.Out.GetBody = body, body.again
+			}
+		},
+		ModifyResponse: func(response *http.Response) error {
+			up.failures.clear()
+			sent.Status = response.StatusCode
+			x.respond(response.Header, sent)
+			if _, typed := response.Header["Content-Type"]; !typed {
+				x.w.Header()["Content-Type"] = nil // or net/http would guess one
+			}
+			return nil
+		},
+		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
+			x.failed(up, body, sent, err)
+		},
+	}
+	proxy.ServeHTTP(x.w, x.r)
+}
+
+// failed answers a request that the cluster did not.
+func (x *exchange) failed(up *upstream, body *watchedBody, sent config.Values, err error) {
+	switch {
+	case x.r.Context().Err() != nil: // the client has gone
+	case body.broken.Load():
+		x.reply(http.StatusBadRequest)
+		return
+	default:
+		up.failures.report(err)
+	}
+	clear(x.w.Header())
+	x.replyByRoute(http.StatusServiceUnavailable, sent)
+}
+
+// keepHeaders has the backend get the headers that the early mutation made: ReverseProxy takes off what a client may
+// have forged, but here that is done already, and Proxy-Authorization passes through Envoy.
+func keepHeaders(r *httputil.ProxyRequest) {
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Proxy-Authorization"} {
+		if values, ok := r.In.Header[name]; ok {
+			r.Out.Header[name] = values
+		}
+	}
+}
+
+// rewrite is the path and query that the backend sees.
+func rewrite(f *config.Forward, m config.RouteMatch, target string) string {
+	path, query := target, ""
+	if i := strings.IndexByte(target, '?'); i >= 0 {
+		path, query = target[:i], target[i:]
+	}
+	switch {
+	case f.RegexRewrite != nil:
+		path = f.RegexRewrite.ReplaceAllString(path, f.Substitution)
+	case f.PrefixRewrite != "" && (m.Kind == config.PathExact || m.Kind == config.PathRegex):
+		path = f.PrefixRewrite
+	case f.PrefixRewrite != "":
+		path = f.PrefixRewrite + strings.TrimPrefix(path, m.Path)
+	}
+	return path + query
+}
+
+// target is a URL whose request line is path to the byte. The endpoint is filled in later.
+func target(scheme, path string) *url.URL {
+	bare, query, asked := strings.Cut(path, "?")
+	u := &url.URL{Scheme: scheme, Opaque: bare, RawQuery: query, ForceQuery: asked && query == ""}
+	if strings.HasPrefix(bare, "//") { // Opaque would become a whole URL
+		u.Opaque, u.RawPath = "", bare
+		u.Path, _ = url.PathUnescape(bare)
+	}
+	return u
+}
+
+// A sender is the transport of one request: it tries an endpoint of the cluster, and another where that fails before
+// it has taken anything.
+type sender struct {
+	upstream *upstream
+	body     *watchedBody
+	retry    bool
+}
+
+// tries is how many endpoints a request with a retry policy is offered.
+const tries = 2
+
+func (s *sender) RoundTrip(r *http.Request) (*http.Response, error) {
+	var failure error
+	for try := range tries {
+		endpoint, err := s.upstream.next()
+		if err != nil {
+			return nil, err
+		}
+		out := r.WithContext(r.Context()) // a shallow copy: a RoundTripper leaves its request as it is
+		address := *r.URL
+		address.Host = endpoint.String()
+		out.URL = &address
+		response, err := s.upstream.pool.transport.RoundTrip(out)
+		if err == nil {
+			return response, nil
+		}
+		failure = &endpointError{endpoint.String(), err}
+		var connect *connectError
+		if !s.retry || try == tries-1 || !errors.As(err, &connect) || s.body.read.Load() {
+			return nil, failure
+		}
+	}
+	return nil, failure
+}
+
+// watchedBody is a request's body that knows whether any of it was taken, and stays open for a second try: the server
+// closes it when the request ends.
+type watchedBody struct {
+	io.ReadCloser
+	read, broken atomic.Bool
+}
+
+var errConsumed = errors.New("the request's body has been read and cannot be sent again")
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	b.read.Store(true)
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.broken.Store(true)
+	}
+	return n, err
+}
+
+// Close leaves the body open.
+func (b *watchedBody) Close() error { return nil }
+
+// again lets the transport send a request anew on another connection of which nothing was taken by the first.
+func (b *watchedBody) again() (io.ReadCloser, error) {
+	if b.read.Load() {
+		return nil, errConsumed
+	}
+	return b, nil
+}

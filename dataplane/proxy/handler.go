@@ -1,0 +1,205 @@
+package proxy
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/postern-gateway/postern/dataplane/config"
+	"github.com/postern-gateway/postern/dataplane/match"
+)
+
+// An exchange is one request and its answer. It keeps the snapshot that was in force when the request came.
+type exchange struct {
+	proxy    *Proxy
+	snapshot *snapshot
+	manager  *config.ConnectionManager
+	peer     string // address of the connection's other end
+	w        http.ResponseWriter
+	r        *http.Request
+
+	scheme    string // by which the client came, as far as is known
+	authority string // as the client sent it, but for a trailing dot of the host
+	path      string // normalised, with the query
+	upgrade   upgradeKind
+	route     *config.Route
+}
+
+// serve answers the request: itself, or by a cluster.
+func (x *exchange) serve() {
+	if status := x.admit(); status != 0 {
+		x.reply(status)
+		return
+	}
+	var verdict match.Verdict
+	switch x.path, verdict = match.Normalize(x.path); verdict {
+	case match.Reject:
+		x.reply(http.StatusBadRequest)
+		return
+	case match.Redirect:
+		x.w.Header().Set("Location", x.path)
+		x.reply(http.StatusTemporaryRedirect)
+		return
+	}
+	h := x.r.Header
+	mutate(h, x.manager.EarlyMutations, x.values(0))
+	if x.manager.UseRemoteAddress || h.Get("X-Request-Id") == "" {
+		h.Set("X-Request-Id", requestID())
+	}
+	if x.scheme == "" {
+		x.scheme = x.impliedScheme()
+	}
+	table := x.snapshot.routes[x.manager.RouteConfig]
+	proto, named := h["X-Forwarded-Proto"]
+	// Envoy looks for no route where a peer's X-Forwarded-Proto is empty.
+	if table != nil && !(named && strings.Join(proto, "") == "") {
+		x.route = table.Route(match.Request{Method: x.r.Method, Authority: x.authority, Path: x.path, Header: h})
+	}
+	if x.route == nil {
+		x.reply(http.StatusNotFound)
+		return
+	}
+	switch action := x.route.Action.(type) {
+	case *config.Forward:
+		change(h, x.route.RequestHeadersToRemove, x.route.RequestHeadersToAdd, x.values(0))
+		change(h, table.RequestHeadersToRemove(), nil, config.Values{})
+		x.forward(action)
+	case *config.Redirect:
+		x.w.Header().Set("Location", x.location(action))
+		x.replyByRoute(action.Status, x.values(0))
+	case *config.DirectResponse:
+		x.replyByRoute(action.Status, x.values(0))
+	}
+}
+
+// admit takes the request target apart and settles what needs no route: it returns the status of the answer, or 0.
+// What it refuses, and how, was measured on Envoy 1.40.
+func (x *exchange) admit() int {
+	r := x.r
+	switch {
+	case !r.ProtoAtLeast(1, 1):
+		return http.StatusUpgradeRequired
+	case count(r.Header) > x.manager.MaxHeadersCount:
+		return http.StatusRequestHeaderFieldsTooLarge
+	case underscored(r.Header):
+		return http.StatusBadRequest
+	case r.Method == http.MethodConnect, r.Method == http.MethodOptions && r.RequestURI == "*":
+		return http.StatusNotFound
+	}
+	var ok bool
+	if x.upgrade, ok = clean(r.Header); !ok {
+		return http.StatusBadRequest
+	}
+	if x.upgrade == otherUpgrade || x.upgrade == webSocket && !x.manager.WebSocket {
+		return http.StatusForbidden
+	}
+	x.authority, x.path = match.TrimHostDot(r.Host), r.RequestURI
+	if !strings.HasPrefix(x.path, "/") {
+		return x.absolute()
+	}
+	return 0
+}
+
+// absolute reads a request target that is a whole URL. Its host is in r.Host already.
+func (x *exchange) absolute() int {
+	scheme, rest, found := strings.Cut(x.path, "://")
+	x.scheme = strings.ToLower(scheme)
+	switch {
+	case !found || x.scheme != "http" && x.scheme != "https" || rest == "":
+		return http.StatusBadRequest
+	case x.scheme == "https" && x.r.TLS == nil:
+		return http.StatusForbidden
+	}
+	slash := strings.IndexAny(rest, "/?")
+	switch {
+	case slash < 0:
+		x.path = "/"
+	case rest[slash] == '?':
+		return http.StatusNotFound // a query without a path matches no route
+	default:
+		x.path = rest[slash:]
+	}
+	return 0
+}
+
+// impliedScheme is the scheme of a request that names none: HTTP/2 does name one, which net/http keeps to itself, and
+// which is the connection's. Otherwise X-Forwarded-Proto says, where it says http or https.
+func (x *exchange) impliedScheme() string {
+	if proto := strings.ToLower(strings.Join(x.r.Header["X-Forwarded-Proto"], ",")); x.r.ProtoMajor < 2 && (proto == "http" || proto == "https") {
+		return proto
+	}
+	if x.r.TLS != nil {
+		return "https"
+	}
+	return "http"
+}
+
+// values are what format strings may speak of; status is 0 before there is one.
+func (x *exchange) values(status int) config.Values {
+	return config.Values{Authority: x.authority, Path: x.path, DirectPeer: x.peer, Status: status}
+}
+
+// location is the URL that a redirect leads to (route_components.proto, RedirectAction).
+func (x *exchange) location(a *config.Redirect) string {
+	scheme, host, port, path := x.scheme, a.Host, "", x.path
+	if a.Scheme != "" {
+		scheme = a.Scheme
+	}
+	if a.Port != 0 {
+		port = ":" + strconv.Itoa(int(a.Port))
+	}
+	if host == "" {
+		host = x.hostFor(scheme, port)
+	}
+	if a.Path != "" {
+		path = a.Path
+		if _, query, found := strings.Cut(x.path, "?"); found && !strings.Contains(a.Path, "?") {
+			path += "?" + query
+		}
+	}
+	return scheme + "://" + host + port + path
+}
+
+// hostFor is the client's authority, without its port where a redirect names another, or where the port is the default
+// of a scheme that the redirect leaves.
+func (x *exchange) hostFor(scheme, port string) string {
+	colon := strings.LastIndexByte(x.authority, ':')
+	if colon < 0 || strings.LastIndexByte(x.authority, ']') > colon {
+		return x.authority
+	}
+	own := x.authority[colon:]
+	came := x.r.Header.Get("X-Forwarded-Proto")
+	if port != "" || scheme != came && (came == "https" && own == ":443" || came == "http" && own == ":80") {
+		return x.authority[:colon]
+	}
+	return x.authority
+}
+
+// replyByRoute answers in the route's place: its response headers and its script apply. v is the request as it was
+// when it came to this.
+func (x *exchange) replyByRoute(status int, v config.Values) {
+	v.Status = status
+	x.respond(x.w.Header(), v)
+	x.reply(status)
+}
+
+// respond changes the headers of an answer as the route says, then runs its script: the order of Envoy's filters.
+func (x *exchange) respond(h http.Header, v config.Values) {
+	change(h, x.route.ResponseHeadersToRemove, x.route.ResponseHeadersToAdd, v)
+	if x.route.ScriptPrefix != "" {
+		prefixV1(h, x.route.ScriptPrefix, x.authority)
+	}
+}
+
+// reply answers with a status and the body that local_reply_config gives for it: the reason is for the log only.
+func (x *exchange) reply(status int) {
+	h := x.w.Header()
+	body := x.manager.LocalReply.Render(x.values(status))
+	h.Set("Content-Type", "text/plain")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if x.r.ProtoMajor == 1 && !x.r.ProtoAtLeast(1, 1) {
+		h.Set("Connection", "close")
+	}
+	x.w.WriteHeader(status)
+	x.w.Write([]byte(body)) // an error is a client that has gone
+}

@@ -1,0 +1,240 @@
+// Package proxy serves HTTP by the configuration that it is handed.
+//
+// It listens on the listeners' addresses, ends TLS with certificates asked for by SNI, chooses a route as package
+// match does, and forwards by net/http. Routes, clusters and endpoints are one immutable snapshot, swapped whole: a
+// request keeps the one that it began with, and the next on the same connection sees the newer.
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/postern-gateway/postern/dataplane/config"
+	"github.com/postern-gateway/postern/dataplane/match"
+)
+
+const (
+	// warmUpMax is how long the first listeners wait for every cluster's endpoints (Envoy's initial_fetch_timeout).
+	warmUpMax = 15 * time.Second
+	// defaultDrainTimeout is how long requests in flight may take when the proxy stops.
+	defaultDrainTimeout = 5 * time.Second
+)
+
+// A Subscriber is told which named resources the proxy needs.
+type Subscriber interface {
+	Subscribe(typeURL, name string)
+	Unsubscribe(typeURL, name string)
+}
+
+// Options are what a Proxy needs.
+type Options struct {
+	Log *slog.Logger
+	// OnUpstreamFailure, if set, is called when a cluster begins to fail or fails for another reason, at most once a
+	// second for each cluster. It must not block.
+	OnUpstreamFailure func(cluster, reason string)
+	// Ready, if set, is called once, when the first listeners listen.
+	Ready func()
+	// Listen opens a listener's socket; nil is net.Listen.
+	Listen func(network, address string) (net.Listener, error)
+	// DrainTimeout is how long requests in flight may take after Close; 0 is 5 s.
+	DrainTimeout time.Duration
+}
+
+// A Proxy is the data plane but for its way to the control plane: it implements ads.Handler.
+type Proxy struct {
+	options    Options
+	subscriber Subscriber
+	secrets    *secrets
+	snapshot   atomic.Pointer[snapshot]
+	requests   context.Context // of every request; ends when the proxy has drained
+	end        context.CancelFunc
+	inFlight   sync.WaitGroup
+	closing    sync.WaitGroup // edges that were taken away
+	failed     chan error     // capacity 1
+	warmUp     *time.Timer
+
+	mu          sync.Mutex // guards what follows, contents too
+	listeners   map[string]*config.Listener
+	edges       map[string]*edge
+	routes      map[string]*match.Table
+	upstreams   map[string]*upstream
+	assignments map[string][]netip.AddrPort // by service name; present once they have arrived
+	trust       map[string]*atomic.Pointer[x509.CertPool]
+	unknown     map[string]*failures // of clusters that routes name and that there are not
+	subscribed  map[[2]string]bool   // type URL and name, of routes, endpoints and trust
+	gotClusters bool
+	warm        bool // the first listeners have waited long enough
+	ready       bool
+	closed      bool
+}
+
+// A snapshot is everything that a request depends on but its listener. It is immutable.
+type snapshot struct {
+	routes    map[string]*match.Table
+	upstreams map[string]*upstream
+}
+
+// New makes a proxy that serves nothing yet.
+func New(o Options) *Proxy {
+	if o.Listen == nil {
+		o.Listen = net.Listen
+	}
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, defaultDrainTimeout)
+	p := &Proxy{
+		options: o, failed: make(chan error, 1),
+		listeners: make(map[string]*config.Listener), edges: make(map[string]*edge),
+		routes: make(map[string]*match.Table), upstreams: make(map[string]*upstream),
+		assignments: make(map[string][]netip.AddrPort), trust: make(map[string]*atomic.Pointer[x509.CertPool]),
+		unknown: make(map[string]*failures), subscribed: make(map[[2]string]bool),
+	}
+	p.requests, p.end = context.WithCancel(context.Background())
+	p.snapshot.Store(&snapshot{})
+	p.secrets = newSecrets(
+		func(name string) { p.subscriber.Subscribe(config.SecretType, name) },
+		func(name string) { p.subscriber.Unsubscribe(config.SecretType, name) },
+	)
+	return p
+}
+
+// Start tells the proxy whom to ask for named resources. It is called once, before the first update.
+func (p *Proxy) Start(s Subscriber) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.subscriber = s
+	p.warmUp = time.AfterFunc(warmUpMax, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.warm = true
+		p.listen()
+	})
+}
+
+// Failed gives the error for which the proxy cannot begin to serve, such as an address that is taken.
+func (p *Proxy) Failed() <-chan error { return p.failed }
+
+// publish swaps the snapshot. p.mu is held.
+func (p *Proxy) publish() {
+	p.snapshot.Store(&snapshot{routes: maps.Clone(p.routes), upstreams: maps.Clone(p.upstreams)})
+}
+
+// listen opens the listeners that are configured, have their routes, and do not listen yet. The first of them wait
+// until every cluster has its endpoints, so that a start is not a burst of 503. p.mu is held.
+func (p *Proxy) listen() {
+	if p.closed || !p.ready && !p.warm && !p.complete() {
+		return
+	}
+	opened := false
+	for _, name := range slices.Sorted(maps.Keys(p.listeners)) {
+		l := p.listeners[name]
+		if p.edges[name] != nil || !p.routed(l) {
+			continue
+		}
+		e, err := p.openEdge(l)
+		if err != nil {
+			p.options.Log.Error("cannot listen", "reason", err)
+			if !p.ready {
+				p.fail(err)
+				return
+			}
+			continue
+		}
+		p.edges[name] = e
+		opened = true
+		p.options.Log.Info("listening", "listener", name, "address", e.listener.Addr().String())
+	}
+	if opened && !p.ready {
+		p.ready = true
+		if p.options.Ready != nil {
+			p.options.Ready()
+		}
+	}
+}
+
+// fail ends a proxy that never began to serve.
+func (p *Proxy) fail(err error) {
+	select {
+	case p.failed <- err:
+	default:
+	}
+}
+
+// complete tells whether listeners, their routes, clusters and endpoints have all arrived. p.mu is held.
+func (p *Proxy) complete() bool {
+	if !p.gotClusters || len(p.listeners) == 0 {
+		return false
+	}
+	for _, l := range p.listeners {
+		if !p.routed(l) {
+			return false
+		}
+	}
+	for _, u := range p.upstreams {
+		if !u.arrived {
+			return false
+		}
+	}
+	return true
+}
+
+// routed tells whether a listener's routes have arrived. p.mu is held.
+func (p *Proxy) routed(l *config.Listener) bool {
+	return !slices.ContainsFunc(l.Chains, func(c config.FilterChain) bool { return p.routes[c.HTTP.RouteConfig] == nil })
+}
+
+// tell reports a failing cluster to the log and to the hook.
+func (p *Proxy) tell(cluster, endpoint, reason string) {
+	p.options.Log.Error("upstream failure: "+reason, "cluster", cluster, "endpoint", endpoint)
+	if p.options.OnUpstreamFailure != nil {
+		p.options.OnUpstreamFailure(cluster, reason)
+	}
+}
+
+// unknownCluster reports a route whose cluster there is not.
+func (p *Proxy) unknownCluster(name string) {
+	p.mu.Lock()
+	f := p.unknown[name]
+	if f == nil {
+		if len(p.unknown) >= unknownClustersMax {
+			clear(p.unknown)
+		}
+		f = &failures{tell: p.tell, cluster: name}
+		p.unknown[name] = f
+	}
+	p.mu.Unlock()
+	f.report(errNoCluster)
+}
+
+// Close stops listening, lets requests in flight end within the drain timeout, and ends the rest, upgraded
+// connections included.
+func (p *Proxy) Close() {
+	p.mu.Lock()
+	p.closed = true
+	if p.warmUp != nil {
+		p.warmUp.Stop()
+	}
+	edges := slices.Collect(maps.Values(p.edges))
+	upstreams := slices.Collect(maps.Values(p.upstreams))
+	p.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), p.options.DrainTimeout)
+	defer cancel()
+	var draining sync.WaitGroup
+	for _, e := range edges {
+		draining.Go(func() { e.close(ctx) })
+	}
+	draining.Wait()
+	p.end()
+	p.inFlight.Wait()
+	p.closing.Wait()
+	for _, u := range upstreams {
+		u.pool.retire()
+	}
+}
