@@ -1,0 +1,339 @@
+// Package casetest is the language of Postern's test cases: one txtar file says what goes in, what must come out, and
+// how requests are answered. README.md describes it.
+//
+// The probes of a case are asked of several judges: the explain engine (here), the Go data plane and a real Envoy
+// (package live).
+package casetest
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/tools/txtar"
+	"sigs.k8s.io/yaml"
+
+	"github.com/postern-gateway/postern/controlplane/files"
+	"github.com/postern-gateway/postern/controlplane/options"
+	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+// The files of a case that have a meaning of their own. Every other *.yaml is manifests; the rest is for flags to name.
+const (
+	inputFile       = "input.yaml"
+	settingsFile    = "settings.yaml"
+	backendsFile    = "backends.txt"
+	routesFile      = "routes.txt"
+	diagnosticsFile = "diagnostics.txt"
+	probesFile      = "probes.txt"
+	secondFile      = "step2.yaml"
+	secondProbes    = "probes2.txt"
+	resentFile      = "resent.txt"
+	// authorityFile is the harness's CA, for --upstream-ca.
+	authorityFile = "ca.pem"
+)
+
+// Case is one txtar file.
+type Case struct {
+	// Name is the path below the root without its ending: traefik/strip.
+	Name string
+	// Path is the file.
+	Path string
+	// Steps are one or two states of the input, each with its probes.
+	Steps []Step
+	// Backends say how test backends differ from the usual, by assignment.
+	Backends map[string]Backend
+
+	archive *txtar.Archive
+	// flags are the settings: flag name to values.
+	flags map[string][]string
+	// named are the files and folders that flags name.
+	named map[string]bool
+	// folder holds the files that flags name, empty where they name none. It is made by Load and removed with the test.
+	folder string
+}
+
+// Step is a state of the input.
+type Step struct {
+	Probes []Probe
+	// files are the manifests, placeholders expanded, sorted by name.
+	files []txtar.File
+}
+
+// Load reads all cases below root, sorted by name. There must be one at least. The test owns the folders that they need.
+func Load(t testing.TB, root string) []*Case {
+	t.Helper()
+	var out []*Case
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".txtar") {
+			return err
+		}
+		c, err := load(t, root, path)
+		out = append(out, c)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) == 0 {
+		t.Fatalf("there is no case below %s", root)
+	}
+	return out
+}
+
+func load(t testing.TB, root, path string) (*Case, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	name, err := filepath.Rel(root, strings.TrimSuffix(path, ".txtar"))
+	if err != nil {
+		return nil, err
+	}
+	c := &Case{Name: filepath.ToSlash(name), Path: path, archive: txtar.Parse(data)}
+	if err := c.read(t); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+func (c *Case) read(t testing.TB) error {
+	if strings.TrimSpace(string(c.archive.Comment)) == "" {
+		return fmt.Errorf("the comment at its top is missing: say what the case shows, and why that is right")
+	}
+	for _, f := range c.archive.Files {
+		if c.count(f.Name) > 1 {
+			return fmt.Errorf("file %s stands there twice", f.Name)
+		}
+	}
+	var err error
+	if c.Backends, err = parseBackends(c.file(backendsFile)); err != nil {
+		return err
+	}
+	if err := c.readFlags(t); err != nil {
+		return err
+	}
+	if err := c.checkNames(); err != nil {
+		return err
+	}
+	if err := c.addStep(inputFile, probesFile); err != nil {
+		return err
+	}
+	if c.count(secondFile) > 0 {
+		return c.addStep(secondFile, secondProbes)
+	}
+	for _, name := range []string{secondProbes, resentFile} {
+		if c.count(name) > 0 {
+			return fmt.Errorf("%s without %s", name, secondFile)
+		}
+	}
+	return nil
+}
+
+// known are the files that are neither manifests nor for a flag.
+var known = []string{backendsFile, routesFile, diagnosticsFile, probesFile, secondProbes, resentFile}
+
+// checkNames finds files that nothing would read, most often misspelt ones.
+func (c *Case) checkNames() error {
+	for _, f := range c.archive.Files {
+		if strings.HasSuffix(f.Name, ".yaml") || slices.Contains(known, f.Name) || c.named[strings.Split(f.Name, "/")[0]] {
+			continue
+		}
+		return fmt.Errorf("file %s is none of %s and no flag names it", f.Name, strings.Join(known, ", "))
+	}
+	return nil
+}
+
+func (c *Case) count(name string) int {
+	n := 0
+	for _, f := range c.archive.Files {
+		if f.Name == name {
+			n++
+		}
+	}
+	return n
+}
+
+// file is a file's content, nil where it is not there.
+func (c *Case) file(name string) []byte {
+	for _, f := range c.archive.Files {
+		if f.Name == name {
+			return f.Data
+		}
+	}
+	return nil
+}
+
+// addStep adds the state that has the given file as its input.yaml.
+func (c *Case) addStep(input, probes string) error {
+	var s Step
+	for _, f := range c.archive.Files {
+		switch {
+		case !strings.HasSuffix(f.Name, ".yaml") || f.Name == settingsFile:
+			continue
+		case f.Name == input:
+			f.Name = inputFile
+		case f.Name == inputFile || f.Name == secondFile:
+			continue
+		}
+		data, err := expand(string(f.Data), base64Form)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+		s.files = append(s.files, txtar.File{Name: f.Name, Data: []byte(data)})
+	}
+	slices.SortFunc(s.files, func(a, b txtar.File) int { return strings.Compare(a.Name, b.Name) })
+	var err error
+	if s.Probes, err = ParseProbes(probes, c.file(probes)); err != nil {
+		return err
+	}
+	c.Steps = append(c.Steps, s)
+	return nil
+}
+
+// readFlags reads settings.yaml and lays out the files that its values name.
+func (c *Case) readFlags(t testing.TB) error {
+	var settings map[string]any
+	if err := yaml.UnmarshalStrict(c.file(settingsFile), &settings); err != nil {
+		return fmt.Errorf("%s: %w", settingsFile, err)
+	}
+	c.flags, c.named = map[string][]string{}, map[string]bool{}
+	for flag, value := range settings {
+		values, ok := value.([]any)
+		if !ok {
+			values = []any{value}
+		}
+		for _, v := range values {
+			text := fmt.Sprint(v)
+			if c.names(text) {
+				if err := c.layOut(t); err != nil {
+					return err
+				}
+				c.named[strings.Split(text, "/")[0]] = true
+				text = filepath.Join(c.folder, text)
+			}
+			c.flags[flag] = append(c.flags[flag], text)
+		}
+	}
+	return nil
+}
+
+// names says whether a setting's value is a file of the case or a folder of such.
+func (c *Case) names(value string) bool {
+	return value == authorityFile || value != "" && slices.ContainsFunc(c.archive.Files, func(f txtar.File) bool {
+		return f.Name == value || strings.HasPrefix(f.Name, value+"/")
+	})
+}
+
+// layOut writes the case's files, and the CA, into a folder.
+func (c *Case) layOut(t testing.TB) error {
+	if c.folder != "" {
+		return nil
+	}
+	c.folder = t.TempDir()
+	all := append(slices.Clone(c.archive.Files), txtar.File{Name: authorityFile, Data: authorityPEM()})
+	for _, f := range all {
+		data, err := expand(string(f.Data), pemForm)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+		path := filepath.Join(c.folder, filepath.FromSlash(f.Name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Settings are the case's flags as the translator's settings. Where no default certificate is given, it is the
+// self-signed one that postern up would make.
+func (c *Case) Settings() (translator.Settings, error) {
+	var o options.Options
+	fs := pflag.NewFlagSet("case", pflag.ContinueOnError)
+	o.Register(fs)
+	for flag, values := range c.flags {
+		for _, v := range values {
+			if err := fs.Set(flag, v); err != nil {
+				return translator.Settings{}, fmt.Errorf("%s: %s: %w", settingsFile, flag, err)
+			}
+		}
+	}
+	s, err := o.Settings()
+	if err != nil {
+		return translator.Settings{}, fmt.Errorf("%s: %w", settingsFile, err)
+	}
+	hasTLS := slices.ContainsFunc(s.Resolve.Entries, func(e model.Entry) bool { return e.TLS })
+	if hasTLS && s.Resolve.DefaultCertificate == nil {
+		s.Resolve.DefaultCertificate, err = selfSigned()
+	}
+	return s, err
+}
+
+// World is the objects of a step.
+func (s Step) World() (source.World, error) {
+	var parts []source.World
+	for _, f := range s.files {
+		w, err := files.Decode(f.Name, f.Data)
+		if err != nil {
+			return source.World{}, err
+		}
+		parts = append(parts, w)
+	}
+	return files.Merge(parts...), nil
+}
+
+// World is the case's first input and its settings.
+func (c *Case) World(t testing.TB) (source.World, translator.Settings) {
+	t.Helper()
+	settings, err := c.Settings()
+	if err != nil {
+		t.Fatalf("%s: %v", c.Path, err)
+	}
+	w, err := c.Steps[0].World()
+	if err != nil {
+		t.Fatalf("%s: %v", c.Path, err)
+	}
+	return w, settings
+}
+
+// Golden is a golden file as it stands in the case, empty where it is not there.
+func (c *Case) Golden(name string) string { return string(c.file(name)) }
+
+// checkBackends finds names in backends.txt that no step has.
+func (c *Case) checkBackends(results []translator.Result) error {
+	for name := range c.Backends {
+		if !slices.ContainsFunc(results, func(r translator.Result) bool {
+			return slices.ContainsFunc(r.Gateway.Assignments, func(a model.Assignment) bool { return a.Name == name })
+		}) {
+			return fmt.Errorf("%s: no assignment is called %s", backendsFile, name)
+		}
+	}
+	return nil
+}
+
+// Translate is the translation of each step.
+func (c *Case) Translate() ([]translator.Result, error) {
+	settings, err := c.Settings()
+	if err != nil {
+		return nil, err
+	}
+	var out []translator.Result
+	for _, s := range c.Steps {
+		w, err := s.World()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, translator.Translate(w, settings))
+	}
+	return out, c.checkBackends(out)
+}

@@ -1,0 +1,246 @@
+package casetest
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParseProbes(t *testing.T) {
+	probes, err := ParseProbes("probes.txt", []byte(`
+# A comment.
+GET http://node/k8s/x?y=1  Accept: a, b  X_y: 1  from 127.0.0.5  h2
+  -> 200 ns/svc/443 /x?y=1 tls
+  > X-Forwarded-Prefix: /k8s
+  > X-Gone -
+  < Set-Cookie: a=b; Path=/
+  < Set-Cookie: c=d
+POST https://node
+  -> 302 https://node/
+WS http://node/ws
+  -> none
+`))
+	if err != nil || len(probes) != 3 {
+		t.Fatalf("%d probes, %v", len(probes), err)
+	}
+	p := probes[0]
+	if p.Method != "GET" || p.URL != "http://node/k8s/x?y=1" || !p.HTTP2 || p.From.String() != "127.0.0.5" || p.Position != "probes.txt:3" {
+		t.Errorf("the first probe is %+v", p)
+	}
+	if p.Header.Get("Accept") != "a, b" || len(p.Header["X_y"]) != 1 {
+		t.Errorf("its headers are %v", p.Header)
+	}
+	w := p.Want
+	if w.Status != 200 || w.Backend != "ns/svc/443" || w.Path != "/x?y=1" || !w.TLS || w.HTTP2 {
+		t.Errorf("it wants %+v", w)
+	}
+	if len(w.Seen) != 2 || len(w.Seen[1].Values) != 0 || len(w.Response) != 1 || len(w.Response[0].Values) != 2 {
+		t.Errorf("it wants the headers %+v and %+v", w.Seen, w.Response)
+	}
+	if got := probes[1].Want.Response; len(got) != 1 || got[0].Name != "Location" || got[0].Values[0] != "https://node/" {
+		t.Errorf("the second wants %+v", got)
+	}
+	if p := probes[2]; !p.WebSocket || p.Method != "GET" || p.Want.Status != 0 || p.Header.Get("Upgrade") != "websocket" {
+		t.Errorf("the third is %+v", p)
+	}
+}
+
+func TestParseProbesRefuses(t *testing.T) {
+	for text, reason := range map[string]string{
+		"GET /x\n  -> 200":                           "write METHOD URL",
+		"GET http://n/ X: y\n  -> 200":               "write METHOD URL",
+		"GET http://n/  word\n  -> 200":              "no header",
+		"GET http://n/  from nowhere\n  -> 200":      "ParseAddr",
+		"GET http://n/":                              "no -> line",
+		"GET http://n/\n  -> 200\n  -> 404":          "second -> line",
+		"GET http://n/\n  -> 999":                    "no status",
+		"GET http://n/\n  ->":                        "without a status",
+		"GET http://n/\n  -> 200 a/b":                "write STATUS",
+		"GET http://n/\n  -> 200 a/b/c x":            "write STATUS",
+		"GET http://n/\n  -> 200\n  > X y: z":        "write Name: value",
+		"GET http://n/\n  -> 200\n  = X: y":          "begin with",
+		"  -> 200":                                   "without a request",
+		"GET http://n/\n  -> 200\nGET http://n/once": "no -> line",
+	} {
+		if _, err := ParseProbes("p", []byte(text)); err == nil || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%q: %v, want an error with %q", text, err, reason)
+		}
+	}
+}
+
+// TestDifferences: whatever is stated and not so is found, and nothing else is.
+func TestDifferences(t *testing.T) {
+	want := Want{
+		Status: 200, Backend: "ns/svc/80", Path: "/x", TLS: true,
+		Seen:     []HeaderWant{{"X-List", []string{"a,b"}}, {"X-Gone", nil}},
+		Response: []HeaderWant{{"Set-Cookie", []string{"a", "b"}}, {"Tls", []string{"shop.test"}}},
+	}
+	answer := func(change func(*Answer)) Answer {
+		a := Answer{
+			Status: 200, Response: http.Header{"Set-Cookie": {"a", "b"}}, Certificate: "shop.test",
+			Seen: &Seen{Backend: "ns/svc/80", Path: "/x", TLS: true, Header: http.Header{"X-List": {"a", "b"}}},
+		}
+		change(&a)
+		return a
+	}
+	if got := want.Differences(answer(func(*Answer) {})); len(got) != 0 {
+		t.Errorf("equal answers differ: %q", got)
+	}
+	for point, change := range map[string]func(*Answer){
+		"status":                      func(a *Answer) { a.Status = 503 },
+		"backend":                     func(a *Answer) { a.Seen = nil },
+		"path at the backend":         func(a *Answer) { a.Seen.Path = "/y" },
+		"TLS to the backend":          func(a *Answer) { a.Seen.TLS = false },
+		"HTTP/2 to the backend":       func(a *Answer) { a.Seen.HTTP2 = true },
+		"header X-List at":            func(a *Answer) { a.Seen.Header.Set("X-List", "b, a") },
+		"header X-Gone at":            func(a *Answer) { a.Seen.Header.Set("X-Gone", "here") },
+		"response header Set-Cookie:": func(a *Answer) { a.Response["Set-Cookie"] = []string{"b", "a"} },
+		"response header Tls":         func(a *Answer) { a.Certificate = "other" },
+	} {
+		got := want.Differences(answer(change))
+		if len(got) == 0 || !strings.HasPrefix(got[0], point) {
+			t.Errorf("%s: %q", point, got)
+		}
+	}
+	reached := Want{Status: 404}.Differences(Answer{Status: 404, Seen: &Seen{Backend: "ns/svc/80"}})
+	if len(reached) != 1 || !strings.HasPrefix(reached[0], "backend") {
+		t.Errorf("a backend was reached though none may be: %q", reached)
+	}
+	if got := (Want{Status: 503}).Differences(Answer{Status: 503, Body: "upstream 10.0.0.1 failed"}); len(got) != 1 {
+		t.Errorf("the gateway's own answer gives a reason away: %q", got)
+	}
+}
+
+func TestBackendFailure(t *testing.T) {
+	right := Backend{Mode: ModeAny, Names: []string{"a.svc"}, SignedBy: SignedByCA}
+	tests := []struct {
+		b       Backend
+		tls     bool
+		verify  []string
+		trusted bool
+		fails   bool
+	}{
+		{Usual(), false, nil, false, false},
+		{Usual(), true, nil, false, false},
+		{Usual(), true, []string{"a.svc"}, true, true},
+		{right, true, []string{"a.svc", "a.svc.cluster.local"}, true, false},
+		{right, true, []string{"b.svc"}, true, true},
+		{right, true, []string{"a.svc"}, false, true},
+		{Backend{Mode: ModePlain}, true, nil, true, true},
+		{Backend{Mode: ModePlain}, false, nil, false, false},
+		{Backend{Mode: ModeDown}, false, nil, false, true},
+	}
+	for _, tt := range tests {
+		if got := tt.b.failure(tt.tls, tt.verify, tt.trusted); (got != "") != tt.fails {
+			t.Errorf("%+v: %q", tt, got)
+		}
+	}
+}
+
+const minimal = `Why.
+-- settings.yaml --
+tls-cert-dir: certs
+trusted-proxies: [127.0.0.5/32, 127.0.0.6/32]
+https-public-port: 443
+-- certs/tls.crt --
+{{cert edge.test}}
+-- certs/tls.key --
+{{key edge.test}}
+-- input.yaml --
+{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {tls.crt: {{cert a.test}}, tls.key: {{key a.test}}}}
+-- probes.txt --
+GET https://edge.test/
+  -> 404
+  < Tls: edge.test
+`
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "x.txtar"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+func TestLoadReadsSettingsAndPlaceholders(t *testing.T) {
+	root := write(t, minimal)
+	c := Load(t, root)[0]
+	w, s := c.World(t)
+	if len(w.Secrets) != 1 || len(w.Secrets[0].Data["tls.key"]) == 0 {
+		t.Errorf("the Secret is %v", w.Secrets)
+	}
+	e := s.Resolve.Edge
+	if len(e.TrustedProxies) != 2 || e.HTTPSPublicPort != 443 || s.Resolve.DefaultCertificate == nil {
+		t.Errorf("the settings are %+v", e)
+	}
+	Run(t, root, Explain)
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for change, reason := range map[[2]string]string{
+		{"Why.", ""}:                                       "comment",
+		{"-- probes.txt --", "-- probe.txt --"}:            "probe.txt",
+		{"trusted-proxies:", "trusted-proxy:"}:             "no such flag",
+		{"{{cert a.test}}", "{{crt a.test}}"}:              "{{crt a.test}}",
+		{"-- probes.txt --", "-- input.yaml --"}:           "twice",
+		{"-- probes.txt --", "-- probes2.txt --"}:          "without step2.yaml",
+		{"Why.", "Why.\n-- backends.txt --\na/b/80 plain"}: "a/b/80",
+		{"Why.", "Why.\n-- backends.txt --\na/b/80 slow"}:  "slow",
+	} {
+		text := strings.Replace(minimal, change[0], change[1], 1)
+		root := write(t, text)
+		c, err := load(t, root, filepath.Join(root, "x.txtar"))
+		if err == nil {
+			_, err = c.Translate()
+		}
+		if err == nil || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%q: %v, want an error with %q", change, err, reason)
+		}
+	}
+}
+
+func TestUpdateWritesGoldensAndKeepsTheRest(t *testing.T) {
+	root := write(t, minimal)
+	t.Setenv("UPDATE", "1")
+	c := Load(t, root)[0]
+	results, err := c.Translate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.compare(t, c.goldens(results))
+	t.Setenv("UPDATE", "")
+	c = Load(t, root)[0]
+	if !strings.Contains(c.Golden("routes.txt"), "https 127.0.0.1:8443") {
+		t.Errorf("routes.txt is %q", c.Golden("routes.txt"))
+	}
+	if c.Golden("probes.txt") == "" || !strings.Contains(string(c.archive.Comment), "Why.") {
+		t.Error("what people wrote is gone")
+	}
+	for _, g := range c.goldens(results) {
+		if c.Golden(g.Name) != string(g.Data) {
+			t.Errorf("%s is %q, want %q", g.Name, c.Golden(g.Name), g.Data)
+		}
+	}
+}
+
+func TestResent(t *testing.T) {
+	one, two := Load(t, write(t, minimal))[0], Load(t, write(t, strings.Replace(minimal, "https-public-port: 443", "http: \"\"", 1)))[0]
+	a, err := one.Translate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := two.Translate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := Resent(a[0], a[0]); len(got) != 0 {
+		t.Errorf("nothing changed and %v travels", got)
+	}
+	if got, want := Resent(a[0], b[0]), []string{"- listeners http", "- routes http"}; !slices.Equal(got, want) {
+		t.Errorf("%v travels, want %v", got, want)
+	}
+}

@@ -1,0 +1,141 @@
+package casetest
+
+import (
+	"maps"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/explain"
+)
+
+// Judge answers probes by a translation.
+type Judge interface {
+	// Publish makes a step's translation the one to answer by, and returns when it is.
+	Publish(translator.Result) error
+	// Ask is called for one probe after another. Its error is a fault of the judge, not of the answer.
+	Ask(Probe) (Answer, error)
+}
+
+// Checker is a Judge that has, besides answers, something to say of a published step: step is its index.
+type Checker interface {
+	Check(step int, results []translator.Result) []string
+}
+
+// Court makes the judge of one case; what it starts, the test's end ends.
+type Court struct {
+	Name string
+	Open func(*testing.T, *Case) Judge
+}
+
+// Run has the judge ask all probes of the cases below root.
+func Run(t *testing.T, root string, court Court) {
+	for _, c := range Load(t, root) {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			hear(t, c, court)
+		})
+	}
+}
+
+func hear(t *testing.T, c *Case, court Court) {
+	results, err := c.Translate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	judge := court.Open(t, c)
+	for i, step := range c.Steps {
+		if err := judge.Publish(results[i]); err != nil {
+			t.Fatalf("%s, %s, step %d: %v", court.Name, c.Name, i+1, err)
+		}
+		if checker, ok := judge.(Checker); ok {
+			for _, complaint := range checker.Check(i, results) {
+				t.Errorf("%s, %s, step %d: %s", court.Name, c.Name, i+1, complaint)
+			}
+		}
+		for _, p := range step.Probes {
+			a, err := judge.Ask(p)
+			if err != nil {
+				t.Fatalf("%s, %s, %s %s: %v", court.Name, c.Name, p.Position, p.Line, err)
+			}
+			if differences := p.Want.Differences(a); len(differences) > 0 {
+				t.Errorf("%s, %s, %s %s\n  %s", court.Name, c.Name, p.Position, p.Line, strings.Join(differences, "\n  "))
+			}
+		}
+	}
+}
+
+// Explain is the first judge: the explain engine, and what a test backend would do with the request.
+var Explain = Court{Name: "explain", Open: func(t *testing.T, c *Case) Judge { return &explainJudge{test: c} }}
+
+type explainJudge struct {
+	test   *Case
+	result translator.Result
+}
+
+func (j *explainJudge) Publish(r translator.Result) error {
+	j.result = r
+	return nil
+}
+
+func (j *explainJudge) Ask(p Probe) (Answer, error) {
+	header := maps.Clone(p.Header)
+	story, err := explain.Explain(j.result.Gateway, j.result.Diagnostics, explain.Request{
+		Method: p.Method, URL: p.URL, Header: header, From: p.From,
+	})
+	if err != nil {
+		return Answer{}, err
+	}
+	a := Answer{Status: story.Decision.Status, Why: story.Decision.Reason, Response: http.Header{}}
+	if story.Certificate != nil {
+		a.Certificate = story.Certificate.Subject()
+	}
+	d := story.Decision
+	if d.Location != "" {
+		a.Response.Set("Location", d.Location)
+	}
+	if d.Status != 0 || d.Backend == "" {
+		return a, nil
+	}
+	var verify []string
+	if d.TLS != nil && !d.TLS.SkipVerify {
+		verify = d.TLS.Names
+	}
+	_, trusted := j.test.flags["upstream-ca"]
+	if why := j.test.Backend(d.Assignment).failure(d.TLS != nil, verify, trusted); why != "" {
+		a.Status, a.Why = http.StatusServiceUnavailable, why
+		return a, nil
+	}
+	a.Status, a.Response = Respond(d.Headers)
+	if p.WebSocket {
+		a.Status = http.StatusSwitchingProtocols
+	}
+	rewriteResponse(d, authorityOf(p.URL), a.Response)
+	a.Why = ""
+	a.Seen = &Seen{Backend: d.Assignment, Path: d.Path, Header: maps.Clone(d.Headers), TLS: d.TLS != nil, HTTP2: d.Protocol == "h2c"}
+	a.Seen.Header.Set("Host", d.Host)
+	return a, nil
+}
+
+// rewriteResponse does to a backend's response what the gateway does on a stripped prefix.
+func rewriteResponse(d explain.Decision, host string, h http.Header) {
+	if d.Prefix == "" {
+		return
+	}
+	for i, v := range h["Location"] {
+		h["Location"][i] = explain.RewriteLocation(d.Prefix, host, v)
+	}
+	for i, v := range h["Set-Cookie"] {
+		h["Set-Cookie"][i] = explain.RewriteSetCookie(d.Prefix, v)
+	}
+}
+
+// authorityOf is the host and port of a URL, as the client sends them.
+func authorityOf(url string) string {
+	_, rest, _ := strings.Cut(url, "://")
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		return rest[:i]
+	}
+	return rest
+}

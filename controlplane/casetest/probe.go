@@ -1,0 +1,194 @@
+package casetest
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Probe is a request and what must become of it.
+type Probe struct {
+	// Position is file:line within the case, Line the text.
+	Position, Line string
+	// Method is as sent; a WebSocket probe has WebSocket set and method GET.
+	Method    string
+	WebSocket bool
+	// HTTP2 has the client speak HTTP/2.
+	HTTP2 bool
+	// URL is sent byte for byte.
+	URL    string
+	Header http.Header
+	From   netip.Addr
+	Want   Want
+}
+
+// Want is what a probe expects.
+type Want struct {
+	// Status is 0 where there must be no answer at all.
+	Status int
+	// Backend is the assignment that must be reached, empty where none may be; Path is what it must see, empty for any.
+	Backend, Path string
+	// TLS and HTTP2 are how the backend must be spoken to.
+	TLS, HTTP2 bool
+	// Seen are the headers that the backend must see, Response those of the answer.
+	Seen, Response []HeaderWant
+}
+
+// HeaderWant is a header with all its values; none means that it must be absent.
+type HeaderWant struct {
+	Name   string
+	Values []string
+}
+
+// certificateName stands among response headers for the certificate that the client is served.
+const certificateName = "Tls"
+
+// ParseProbes reads a probes file.
+func ParseProbes(file string, data []byte) ([]Probe, error) {
+	var out []Probe
+	number := 0
+	for raw := range strings.Lines(string(data)) {
+		number++
+		line := strings.TrimSpace(raw)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		var err error
+		if !strings.ContainsAny(raw[:1], " \t") {
+			var p Probe
+			p, err = parseRequest(line)
+			p.Position, p.Line = fmt.Sprintf("%s:%d", file, number), line
+			out = append(out, p)
+		} else if len(out) == 0 {
+			err = fmt.Errorf("an expectation without a request")
+		} else {
+			err = out[len(out)-1].expect(line)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", file, number, err)
+		}
+	}
+	for _, p := range out {
+		if p.Want.Status == unstated {
+			return nil, fmt.Errorf("%s: no -> line says what must become of it", p.Position)
+		}
+	}
+	return out, nil
+}
+
+// unstated is the status before a -> line has stated it.
+const unstated = -1
+
+// parseRequest reads METHOD URL, then fields with two spaces before each.
+func parseRequest(line string) (Probe, error) {
+	p := Probe{Header: http.Header{}, From: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Want: Want{Status: unstated}}
+	request, rest, _ := strings.Cut(line, "  ")
+	var ok bool
+	if p.Method, p.URL, ok = strings.Cut(request, " "); !ok || strings.Contains(p.URL, " ") || !strings.Contains(p.URL, "://") {
+		return p, fmt.Errorf("write METHOD URL, and two spaces before each header")
+	}
+	if p.Method == "WS" {
+		p.WebSocket, p.Method = true, http.MethodGet
+		p.Header.Set("Connection", "Upgrade")
+		p.Header.Set("Upgrade", "websocket")
+		p.Header.Set("Sec-WebSocket-Version", "13")
+		p.Header.Set("Sec-WebSocket-Key", "cG9zdGVybiBwcm9iZSA6LQ==")
+	}
+	for field := range strings.SplitSeq(rest, "  ") {
+		field = strings.TrimSpace(field)
+		name, value, isHeader := strings.Cut(field, ":")
+		switch {
+		case field == "":
+		case field == "h2":
+			p.HTTP2 = true
+		case strings.HasPrefix(field, "from "):
+			from, err := netip.ParseAddr(strings.TrimPrefix(field, "from "))
+			if err != nil {
+				return p, err
+			}
+			p.From = from
+		case isHeader && !strings.Contains(name, " "):
+			// The name is kept as written: an underscore is for the gateway to refuse.
+			name = http.CanonicalHeaderKey(name)
+			p.Header[name] = append(p.Header[name], strings.TrimSpace(value))
+		default:
+			return p, fmt.Errorf("%q is no header, no from ADDRESS and not h2", field)
+		}
+	}
+	return p, nil
+}
+
+// expect reads one line of expectation.
+func (p *Probe) expect(line string) error {
+	sign, rest, _ := strings.Cut(line, " ")
+	rest = strings.TrimSpace(rest)
+	switch sign {
+	case "->":
+		return p.expectAnswer(strings.Fields(rest))
+	case ">":
+		return addHeader(&p.Want.Seen, rest)
+	case "<":
+		return addHeader(&p.Want.Response, rest)
+	default:
+		return fmt.Errorf("%q: begin with -> (answer), > (what the backend sees) or < (response header)", line)
+	}
+}
+
+// expectAnswer reads STATUS [LOCATION | BACKEND [PATH] [tls] [h2]], or none.
+func (p *Probe) expectAnswer(words []string) error {
+	if p.Want.Status != unstated {
+		return fmt.Errorf("a second -> line")
+	}
+	if len(words) == 1 && words[0] == "none" {
+		p.Want.Status = 0
+		return nil
+	}
+	if len(words) == 0 {
+		return fmt.Errorf("-> without a status")
+	}
+	status, err := strconv.Atoi(words[0])
+	if err != nil || status < 100 || status > 599 {
+		return fmt.Errorf("%q is no status", words[0])
+	}
+	p.Want.Status = status
+	for i, w := range words[1:] {
+		switch {
+		case i == 0 && (strings.HasPrefix(w, "/") || strings.Contains(w, "://")):
+			p.Want.Response = append(p.Want.Response, HeaderWant{Name: "Location", Values: []string{w}})
+		case i == 0 && strings.Count(w, "/") == 2:
+			p.Want.Backend = w
+		case w == "tls":
+			p.Want.TLS = true
+		case w == "h2":
+			p.Want.HTTP2 = true
+		case i == 1 && strings.HasPrefix(w, "/"):
+			p.Want.Path = w
+		default:
+			return fmt.Errorf("%q: write STATUS, then a Location, or NS/SERVICE/PORT, its path, tls, h2", w)
+		}
+	}
+	return nil
+}
+
+// addHeader reads "Name: value", of which each line adds a value, or "Name -".
+func addHeader(to *[]HeaderWant, text string) error {
+	if name, ok := strings.CutSuffix(text, " -"); ok && !strings.Contains(name, ":") {
+		*to = append(*to, HeaderWant{Name: http.CanonicalHeaderKey(strings.TrimSpace(name))})
+		return nil
+	}
+	name, value, ok := strings.Cut(text, ":")
+	if !ok || strings.Contains(name, " ") {
+		return fmt.Errorf("%q: write Name: value, or Name - for one that must be absent", text)
+	}
+	name, value = http.CanonicalHeaderKey(name), strings.TrimSpace(value)
+	i := slices.IndexFunc(*to, func(h HeaderWant) bool { return h.Name == name })
+	if i < 0 {
+		*to = append(*to, HeaderWant{Name: name, Values: []string{value}})
+		return nil
+	}
+	(*to)[i].Values = append((*to)[i].Values, value)
+	return nil
+}

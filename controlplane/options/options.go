@@ -1,0 +1,249 @@
+// Package options is the flags that decide what is served and how, and the files that they name, as the translator's
+// settings. Every subcommand that translates has the same flags, and so has a test case.
+package options
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/resolve"
+)
+
+// Options are the flags as given.
+type Options struct {
+	HTTP, HTTPS     string
+	HTTPSPublicPort uint16
+	IngressClass    string
+	IngressSelector string
+	TLSCertDir      string
+	DefaultTLS      string
+	TrustedProxies  []string
+	ClusterDomain   string
+	UpstreamCA      string
+	SkipVerify      bool
+	Backends        []string
+	SlashRedirect   bool
+	TraefikPrefix   string
+}
+
+// The readings of Traefik's PathPrefix.
+const (
+	prefixElement = "element"
+	prefixString  = "string"
+)
+
+// Register defines the flags with their defaults.
+func (o *Options) Register(fs *pflag.FlagSet) {
+	fs.StringVar(&o.HTTP, "http", "127.0.0.1:8080", "address of the http entry; empty closes it")
+	fs.StringVar(&o.HTTPS, "https", "127.0.0.1:8443", "address of the https entry; empty closes it")
+	fs.Uint16Var(&o.HTTPSPublicPort, "https-public-port", 0, "port that redirects to https name, left out of URLs when 443 (default: the one listened on)")
+	fs.StringVar(&o.IngressClass, "ingress-class", "", "serve only Ingresses of this class")
+	fs.StringVar(&o.IngressSelector, "ingress-selector", "", "serve only Ingresses whose labels match, e.g. app=traefik")
+	fs.StringVar(&o.TLSCertDir, "tls-cert-dir", "", "folder with tls.crt and tls.key of the default certificate; read again when they change")
+	fs.StringVar(&o.DefaultTLS, "default-tls-secret", "", "Secret NAMESPACE/NAME with the default certificate")
+	fs.StringSliceVar(&o.TrustedProxies, "trusted-proxies", nil, "CIDRs of peers whose X-Forwarded headers are believed")
+	fs.StringVar(&o.ClusterDomain, "cluster-domain", "cluster.local", "DNS suffix of the cluster's Services")
+	fs.StringVar(&o.UpstreamCA, "upstream-ca", "", "PEM file with CAs of backends, beside the system's")
+	fs.BoolVar(&o.SkipVerify, "upstream-insecure-skip-verify", false, "accept any certificate of a backend")
+	fs.StringArrayVar(&o.Backends, "backend", nil, "reach Service port NAMESPACE/NAME:PORT at HOST:PORT, as NAMESPACE/NAME:PORT=HOST:PORT; may be repeated")
+	fs.BoolVar(&o.SlashRedirect, "slash-redirect", true, "redirect GET and HEAD of a stripped prefix /foo to /foo/")
+	fs.StringVar(&o.TraefikPrefix, "traefik-path-prefix", prefixElement, "where Traefik's PathPrefix may end: element, or string as in 1.7 (/foo takes /foobar)")
+}
+
+// Settings checks the flags, reads the files that they name, and makes settings of them. Errors name the flag.
+// It does not make up a certificate: see EnsureCertificate.
+func (o *Options) Settings() (translator.Settings, error) {
+	s := translator.Settings{
+		Selection:           translator.Selection{Class: o.IngressClass},
+		TraefikStringPrefix: o.TraefikPrefix == prefixString,
+		Resolve: resolve.Settings{
+			ClusterDomain: strings.ToLower(strings.Trim(o.ClusterDomain, ".")), UpstreamSkipVerify: o.SkipVerify,
+			Edge: model.Edge{SlashRedirect: o.SlashRedirect},
+		},
+	}
+	err := errors.Join(o.readSelection(&s), o.readEntries(&s), o.readProxies(&s), o.readBackends(&s), o.readTrust(&s), o.readCertificate(&s))
+	if o.TraefikPrefix != prefixElement && o.TraefikPrefix != prefixString {
+		err = errors.Join(err, fmt.Errorf("--traefik-path-prefix %s: write %s or %s", o.TraefikPrefix, prefixElement, prefixString))
+	}
+	return s, err
+}
+
+func (o *Options) readSelection(s *translator.Settings) error {
+	if o.IngressSelector == "" {
+		return nil
+	}
+	selector, err := labels.Parse(o.IngressSelector)
+	if err != nil {
+		return fmt.Errorf("--ingress-selector %s: %w", o.IngressSelector, err)
+	}
+	s.Selection.Selector = selector
+	return nil
+}
+
+func (o *Options) readEntries(s *translator.Settings) error {
+	for _, e := range []struct {
+		name, flag, address string
+		tls                 bool
+	}{{"http", "--http", o.HTTP, false}, {"https", "--https", o.HTTPS, true}} {
+		if e.address == "" {
+			continue
+		}
+		address, err := parseAddress(e.address)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", e.flag, e.address, err)
+		}
+		s.Resolve.Entries = append(s.Resolve.Entries, model.Entry{Name: e.name, TLS: e.tls, Address: address})
+		if e.tls {
+			s.Resolve.Edge.HTTPSPublicPort = address.Port()
+		}
+	}
+	if len(s.Resolve.Entries) == 0 {
+		return errors.New("--http and --https are both empty, so nothing would be served")
+	}
+	if o.HTTPSPublicPort != 0 {
+		s.Resolve.Edge.HTTPSPublicPort = o.HTTPSPublicPort
+	}
+	if s.Resolve.Edge.HTTPSPublicPort == 0 {
+		// Without an https entry of ours, redirects lead to somebody else's, at the port that https has.
+		s.Resolve.Edge.HTTPSPublicPort = 443
+	}
+	return nil
+}
+
+// parseAddress reads IP:PORT; :PORT is every address, localhost the loopback one.
+func parseAddress(text string) (netip.AddrPort, error) {
+	host, port, ok := cutLast(text, ":")
+	if !ok {
+		return netip.AddrPort{}, errors.New("write IP:PORT")
+	}
+	switch host {
+	case "":
+		host = "0.0.0.0"
+	case "localhost":
+		host = "127.0.0.1"
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return netip.AddrPort{}, fmt.Errorf("%q is not a port from 1 to 65535", port)
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("%q is not an IP address", host)
+	}
+	return netip.AddrPortFrom(addr, uint16(n)), nil
+}
+
+func cutLast(s, sep string) (string, string, bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
+func (o *Options) readProxies(s *translator.Settings) error {
+	for _, text := range o.TrustedProxies {
+		text = strings.TrimSpace(text)
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, addrErr := netip.ParseAddr(text)
+			if addrErr != nil {
+				return fmt.Errorf("--trusted-proxies %s: it is neither a CIDR nor an IP address", text)
+			}
+			p = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		s.Resolve.Edge.TrustedProxies = append(s.Resolve.Edge.TrustedProxies, p.Masked())
+	}
+	return nil
+}
+
+func (o *Options) readBackends(s *translator.Settings) error {
+	for _, text := range o.Backends {
+		b, err := parseBackend(text)
+		if err != nil {
+			return fmt.Errorf("--backend %s: %w", text, err)
+		}
+		s.Resolve.Backends = append(s.Resolve.Backends, b)
+	}
+	return nil
+}
+
+func parseBackend(text string) (resolve.BackendAddress, error) {
+	form := errors.New("write NAMESPACE/NAME:PORT=HOST:PORT")
+	service, to, ok := strings.Cut(text, "=")
+	if !ok {
+		return resolve.BackendAddress{}, form
+	}
+	name, port, ok := strings.Cut(service, ":")
+	namespace, name, ok2 := strings.Cut(name, "/")
+	if !ok || !ok2 || namespace == "" || name == "" || port == "" {
+		return resolve.BackendAddress{}, form
+	}
+	address, err := parseAddress(to)
+	if err != nil {
+		return resolve.BackendAddress{}, err
+	}
+	ref := model.PortRef{Name: port}
+	if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+		ref = model.PortRef{Number: int32(n)}
+	}
+	return resolve.BackendAddress{
+		Service: resolve.ServiceKey{Namespace: namespace, Name: name}, Port: ref, Address: address,
+	}, nil
+}
+
+func (o *Options) readCertificate(s *translator.Settings) error {
+	if o.DefaultTLS != "" {
+		namespace, name, ok := strings.Cut(o.DefaultTLS, "/")
+		if !ok || namespace == "" || name == "" {
+			return fmt.Errorf("--default-tls-secret %s: write NAMESPACE/NAME", o.DefaultTLS)
+		}
+		s.Resolve.DefaultTLSSecret = resolve.ServiceKey{Namespace: namespace, Name: name}
+	}
+	if o.TLSCertDir == "" {
+		return nil
+	}
+	c, err := LoadCertificate(o.TLSCertDir)
+	if err != nil {
+		return fmt.Errorf("--tls-cert-dir: %w", err)
+	}
+	s.Resolve.DefaultCertificate = c
+	return nil
+}
+
+// CertificateFiles are the files of --tls-cert-dir, empty where it is not given.
+func (o *Options) CertificateFiles() []string {
+	if o.TLSCertDir == "" {
+		return nil
+	}
+	return []string{filepath.Join(o.TLSCertDir, "tls.crt"), filepath.Join(o.TLSCertDir, "tls.key")}
+}
+
+func (o *Options) readTrust(s *translator.Settings) error {
+	if o.SkipVerify {
+		return nil
+	}
+	bundle := systemRoots()
+	if o.UpstreamCA != "" {
+		own, err := os.ReadFile(o.UpstreamCA)
+		if err != nil {
+			return fmt.Errorf("--upstream-ca: %w", err)
+		}
+		if err := checkBundle(own); err != nil {
+			return fmt.Errorf("--upstream-ca %s: %w", o.UpstreamCA, err)
+		}
+		bundle = append(append(bundle, '\n'), own...)
+	}
+	s.Resolve.Edge.UpstreamTrust = bundle
+	return nil
+}

@@ -1,0 +1,239 @@
+// Package up serves manifests from files on one machine: control plane and data plane together, edits live at once.
+package up
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/postern-gateway/postern/controlplane/files"
+	"github.com/postern-gateway/postern/controlplane/options"
+	"github.com/postern-gateway/postern/controlplane/xds"
+	"github.com/postern-gateway/postern/dataplane"
+	"github.com/postern-gateway/postern/dataplane/envoyproc"
+	"github.com/postern-gateway/postern/translator"
+)
+
+// The data planes.
+const (
+	DataPlaneGo    = "go"
+	DataPlaneEnvoy = "envoy"
+)
+
+// liveWaitMax bounds how long an edit is waited for before it is reported as not yet live.
+const liveWaitMax = 10 * time.Second
+
+// Config is what postern up was asked for.
+type Config struct {
+	// Paths are files and folders of manifests; - is Stdin.
+	Paths   []string
+	Options options.Options
+	// DataPlane is DataPlaneGo or DataPlaneEnvoy; EnvoyPath is empty to have Envoy looked for.
+	DataPlane string
+	EnvoyPath string
+	Stdin     io.Reader
+	// Out gets what is served and what changes, Err the diagnostics and the log.
+	Out, Err io.Writer
+	// OnReady is called, if not nil, when requests are answered.
+	OnReady func()
+	// OnLive is called, if not nil, when a revision is live in the data plane.
+	OnLive func(xds.Revision)
+}
+
+// Run serves until ctx ends. Its error says in one sentence what kept it from serving.
+func Run(ctx context.Context, c Config) error {
+	if c.DataPlane != DataPlaneGo && c.DataPlane != DataPlaneEnvoy {
+		return fmt.Errorf("--data-plane %s: write %s or %s", c.DataPlane, DataPlaneGo, DataPlaneEnvoy)
+	}
+	settings, err := c.Options.Settings()
+	if err != nil {
+		return err
+	}
+	out := &report{out: c.Out, err: c.Err}
+	made, err := options.EnsureCertificate(&settings)
+	if err != nil {
+		return err
+	}
+	if made && settings.Resolve.DefaultTLSSecret.Name == "" {
+		out.say("https serves names without a certificate of their own with a self-signed one (see --tls-cert-dir)")
+	}
+	state, err := files.Read(c.Paths, files.Options{Stdin: c.Stdin})
+	if err != nil {
+		return err
+	}
+	if err := checkFree(settings); err != nil {
+		return err
+	}
+	folder, err := os.MkdirTemp("", "postern-")
+	if err != nil {
+		return fmt.Errorf("make a folder for sockets: %w", err)
+	}
+	defer os.RemoveAll(folder)
+	r := &runner{config: c, settings: settings, state: state, report: out, folder: folder,
+		log: slog.New(slog.NewTextHandler(c.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	return r.run(ctx)
+}
+
+// checkFree finds a taken address before a data plane is started, for a plain sentence.
+func checkFree(s translator.Settings) error {
+	for _, e := range s.Resolve.Entries {
+		l, err := net.Listen("tcp", e.Address.String())
+		if err != nil {
+			var op *net.OpError
+			if errors.As(err, &op) {
+				err = op.Err
+			}
+			return fmt.Errorf("--%s %s cannot be listened on: %w", e.Name, e.Address, err)
+		}
+		if err := l.Close(); err != nil {
+			return fmt.Errorf("close %s: %w", e.Address, err)
+		}
+	}
+	return nil
+}
+
+// runner holds what one Run works with. Its fields are set before run and not written after, but settings and
+// diagnostics, which the apply loop owns.
+type runner struct {
+	config   Config
+	settings translator.Settings
+	state    *files.State
+	report   *report
+	folder   string
+	log      *slog.Logger
+	server   *xds.Server
+}
+
+// change is one reason to translate anew.
+type change struct {
+	what string
+	at   time.Time
+	// file is nil where another input changed.
+	file *files.Change
+	// apply changes the settings; nil leaves them.
+	apply func(*translator.Settings)
+}
+
+func (r *runner) run(ctx context.Context) error {
+	r.server = xds.New(xds.Options{Log: r.log})
+	socket := filepath.Join(r.folder, "xds.sock")
+	listener, err := xds.ListenUnix(socket)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	world := r.state.World()
+	result := translator.Translate(world, r.settings)
+	if err := r.publish(ctx, group, result, "", time.Now()); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	r.report.diagnostics(result.Diagnostics)
+	changes := make(chan change)
+	group.Go(func() error { return r.server.Serve(ctx, listener) })
+	group.Go(func() error { return r.dataPlane(ctx, socket, result) })
+	group.Go(func() error {
+		r.state.Watch(ctx, func(f files.Change) {
+			send(ctx, changes, change{what: describe(f), at: f.At, file: &f})
+		})
+		return nil
+	})
+	group.Go(func() error { return r.watchCertificate(ctx, changes) })
+	group.Go(func() error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case c := <-changes:
+				if c.file != nil {
+					world = c.file.World
+				}
+				if c.apply != nil {
+					c.apply(&r.settings)
+				}
+				result := translator.Translate(world, r.settings)
+				r.report.diagnostics(result.Diagnostics)
+				if err := r.publish(ctx, group, result, c.what, c.at); err != nil {
+					return err
+				}
+			}
+		}
+	})
+	return group.Wait()
+}
+
+func send(ctx context.Context, to chan<- change, c change) {
+	select {
+	case to <- c:
+	case <-ctx.Done():
+	}
+}
+
+// publish serves a result and reports, for an edit, when it is live.
+func (r *runner) publish(ctx context.Context, group *errgroup.Group, result translator.Result, what string, at time.Time) error {
+	snapshot, err := Snapshot(result)
+	if err != nil {
+		return err
+	}
+	revision := r.server.Publish(snapshot)
+	if what == "" {
+		return nil
+	}
+	group.Go(func() error {
+		wait, cancel := context.WithTimeout(ctx, liveWaitMax)
+		defer cancel()
+		if err := r.server.Wait(wait, revision); err != nil {
+			if ctx.Err() == nil {
+				r.report.say("%s is not live after %s; the data plane may be gone", what, liveWaitMax)
+			}
+			return nil
+		}
+		r.report.say("%s is live after %d ms", what, time.Since(at).Milliseconds())
+		if r.config.OnLive != nil {
+			r.config.OnLive(revision)
+		}
+		return nil
+	})
+	return nil
+}
+
+// dataPlane runs the chosen data plane until ctx ends.
+func (r *runner) dataPlane(ctx context.Context, socket string, result translator.Result) error {
+	ready := func() {
+		r.report.served(result, r.config.DataPlane)
+		if r.config.OnReady != nil {
+			r.config.OnReady()
+		}
+	}
+	if r.config.DataPlane == DataPlaneEnvoy {
+		err := envoyproc.Run(ctx, envoyproc.Config{
+			Path: r.config.EnvoyPath, Folder: filepath.Join(r.folder, "envoy"), XDSSocket: socket,
+			NodeID: "postern-up", NodeCluster: "postern", Concurrency: 2,
+			OnReady: ready, OnUpstreamFailure: r.report.upstreamFailure,
+		}, r.log)
+		return ended(ctx, "Envoy", err)
+	}
+	err := dataplane.Run(ctx, dataplane.Options{
+		Target: "unix://" + socket, NodeID: "postern-up", Cluster: "postern", Log: r.log,
+		Ready: ready, OnUpstreamFailure: r.report.upstreamFailure,
+	})
+	return ended(ctx, "the Go data plane", err)
+}
+
+// ended turns the end of a data plane into an error unless it was asked to end.
+func ended(ctx context.Context, name string, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err == nil {
+		return fmt.Errorf("%s ended by itself", name)
+	}
+	return err
+}
