@@ -1,0 +1,74 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postern-gateway/postern/translator/explain"
+)
+
+func explainCommand() *cobra.Command {
+	var in input
+	var output, method, from string
+	var headers []string
+	c := &cobra.Command{
+		Use:   "explain -f PATH URL",
+		Short: "Say where a URL goes, and which object and field made it so",
+		Long: `Asks the same model that is served: which entry, host and route answer the URL, what becomes
+of the request on its way, and which rules lost and why. Nothing is sent anywhere.`,
+		Example: `  postern explain -f manifests/ http://node/k8s/
+  postern explain -f manifests/ -X POST -H 'X-Forwarded-Proto: https' --from 10.0.0.9 http://shop.test/cart`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			request, err := explainRequest(method, args[0], headers, from)
+			if err != nil {
+				return err
+			}
+			result, err := in.translate(c.InOrStdin())
+			if err != nil {
+				return err
+			}
+			story, err := explain.Explain(result.Gateway, result.Diagnostics, request)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				encoder := json.NewEncoder(c.OutOrStdout())
+				encoder.SetIndent("", "  ")
+				return encoder.Encode(story)
+			}
+			_, err = fmt.Fprint(c.OutOrStdout(), story.Text())
+			return err
+		},
+	}
+	in.register(c)
+	c.Flags().StringVarP(&method, "request", "X", http.MethodGet, "method of the request")
+	c.Flags().StringArrayVarP(&headers, "header", "H", nil, "header of the request, as 'Name: value'; may be repeated")
+	c.Flags().StringVar(&from, "from", "127.0.0.1", "IP address of the peer that sends the request")
+	outputFlag(c, &output, "text", "json")
+	return c
+}
+
+func explainRequest(method, rawURL string, headers []string, from string) (explain.Request, error) {
+	if !strings.HasPrefix(rawURL, "http://") && !strings.HasPrefix(rawURL, "https://") {
+		return explain.Request{}, fmt.Errorf("%s: write a whole URL, as http://%s", rawURL, strings.TrimLeft(rawURL, "/"))
+	}
+	peer, err := netip.ParseAddr(from)
+	if err != nil {
+		return explain.Request{}, fmt.Errorf("--from %s: it is not an IP address", from)
+	}
+	h := http.Header{}
+	for _, text := range headers {
+		name, value, ok := strings.Cut(text, ":")
+		if !ok {
+			return explain.Request{}, fmt.Errorf("-H %q: write 'Name: value'", text)
+		}
+		h.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	return explain.Request{Method: method, URL: rawURL, Header: h, From: peer}, nil
+}

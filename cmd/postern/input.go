@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postern-gateway/postern/controlplane/files"
+	"github.com/postern-gateway/postern/controlplane/options"
+	"github.com/postern-gateway/postern/translator"
+)
+
+// input is what every command that translates takes: manifests and the flags that decide how they are served.
+type input struct {
+	paths   []string
+	options options.Options
+}
+
+func (in *input) register(c *cobra.Command) {
+	c.Flags().StringSliceVarP(&in.paths, "filename", "f", nil, "file or folder of manifests, - for standard input; may be repeated")
+	in.options.Register(c.Flags())
+	if err := c.MarkFlagRequired("filename"); err != nil {
+		panic(err)
+	}
+}
+
+// read reads the manifests once.
+func (in *input) read(stdin io.Reader) (*files.State, error) {
+	return files.Read(in.paths, files.Options{Stdin: stdin})
+}
+
+// translate reads and translates the manifests once, as postern up would.
+func (in *input) translate(stdin io.Reader) (translator.Result, error) {
+	settings, err := in.options.Settings()
+	if err != nil {
+		return translator.Result{}, err
+	}
+	if _, err := options.EnsureCertificate(&settings); err != nil {
+		return translator.Result{}, err
+	}
+	state, err := in.read(stdin)
+	if err != nil {
+		return translator.Result{}, err
+	}
+	return translator.Translate(state.World(), settings), nil
+}
+
+// outputFlag is -o with its accepted values, the first being the default.
+func outputFlag(c *cobra.Command, target *string, values ...string) {
+	c.Flags().StringVarP(target, "output", "o", values[0], "output: "+strings.Join(values, " or "))
+	c.PreRunE = func(*cobra.Command, []string) error {
+		if !slices.Contains(values, *target) {
+			return fmt.Errorf("-o %s: write %s", *target, strings.Join(values, " or "))
+		}
+		return nil
+	}
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const example = "../../docs/examples/kubernetes-dashboard"
+
+// run runs a command as main does and gives what it prints.
+func run(t *testing.T, stdin string, args ...string) (out, errs string, err error) {
+	t.Helper()
+	var outBuffer, errBuffer bytes.Buffer
+	c := command()
+	c.SetArgs(args)
+	c.SetIn(strings.NewReader(stdin))
+	c.SetOut(&outBuffer)
+	c.SetErr(&errBuffer)
+	err = c.ExecuteContext(t.Context())
+	return outBuffer.String(), errBuffer.String(), err
+}
+
+func TestExplainExample(t *testing.T) {
+	out, _, err := run(t, "", "explain", "-f", example, "--ingress-selector", "app=traefik", "https://node/k8s/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"default/kubernetes-dashboard", "kubernetes-dashboard.yaml:", "X-Forwarded-Prefix", "<base href=\"/\">", "127.0.0.1:9443"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("explain does not tell of %s:\n%s", want, out)
+		}
+	}
+	out, _, err = run(t, "", "explain", "-f", example, "-o", "json", "-X", "POST", "http://node/k8s/")
+	if err != nil || !json.Valid([]byte(out)) || !strings.Contains(out, "307") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+func TestLintExitCodes(t *testing.T) {
+	if out, _, err := run(t, "", "lint", "-f", example); err != nil {
+		t.Errorf("the example has errors: %v\n%s", err, out)
+	}
+	const bad = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: x\n  annotations:\n    traefik.ingress.kubernetes.io/rule-tipe: Path\nspec:\n  defaultBackend: {service: {name: nope, port: {number: 80}}}\n"
+	out, _, err := run(t, bad, "lint", "-f", "-")
+	if !errors.Is(err, errFindings) || !strings.Contains(out, "did you mean rule-type?") || !strings.Contains(out, ":6: warning P3001") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	out, _, err = run(t, bad, "lint", "-f", "-", "-o", "json")
+	var ds []map[string]any
+	if !errors.Is(err, errFindings) || json.Unmarshal([]byte(out), &ds) != nil || len(ds) != 2 {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+func TestTranslateNeverPrintsKeys(t *testing.T) {
+	const canary = "canary-private-key"
+	manifest := "{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {tls.crt: x, tls.key: " + canary + "}}\n---\n" +
+		"{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: x}, spec: {tls: [{hosts: [a.test], secretName: s}]}}\n"
+	for _, format := range []string{"yaml", "json"} {
+		out, errs, err := run(t, manifest, "translate", "-f", "-", "-o", format)
+		if err != nil || !strings.Contains(out, "RouteConfiguration") {
+			t.Errorf("%v:\n%s", err, out)
+		}
+		if strings.Contains(out+errs, canary) {
+			t.Error("the key is printed")
+		}
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	folder := t.TempDir()
+	broken := filepath.Join(folder, "broken.yaml")
+	if err := os.WriteFile(broken, []byte("kind: Ingress\nspec: [\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"lint"}, `"filename" not set`},
+		{[]string{"lint", "-f", "/no/such"}, "/no/such"},
+		{[]string{"lint", "-f", broken}, broken + ":"},
+		{[]string{"lint", "-f", example, "-o", "xml"}, "text or json"},
+		{[]string{"lint", "-f", example, "--ingress-clas", "x"}, "--help"},
+		{[]string{"explian"}, "explain"},
+		{[]string{"explain", "-f", example, "node/k8s"}, "http://node/k8s"},
+		{[]string{"explain", "-f", example, "-H", "X", "http://node/"}, "Name: value"},
+		{[]string{"lint", "-f", example, "--backend", "web=1"}, "NAMESPACE/NAME:PORT=HOST:PORT"},
+		{[]string{"lint", "-f", example, "--trusted-proxies", "10.0.0.0/99"}, "--trusted-proxies"},
+		{[]string{"lint", "-f", example, "--http", "example.com:80"}, "is not an IP address"},
+		{[]string{"lint", "-f", example, "--traefik-path-prefix", "regex"}, "element or string"},
+	} {
+		if _, _, err := run(t, "", c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("postern %s: %v; want %q", strings.Join(c.args, " "), err, c.want)
+		}
+	}
+}

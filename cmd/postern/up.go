@@ -1,0 +1,32 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/postern-gateway/postern/controlplane/up"
+)
+
+func upCommand() *cobra.Command {
+	var in input
+	config := up.Config{}
+	c := &cobra.Command{
+		Use:   "up -f PATH",
+		Short: "Serve manifests from files, with no cluster; edits are live at once",
+		Long: `Serves a folder of manifests on this machine: control plane and data plane in one process,
+besides Envoy where that is chosen. The files are watched; an edit is live in both data planes
+with no restart. A file that stops parsing keeps serving what it held. Ctrl-C ends everything.`,
+		Example: `  postern up -f manifests/
+  postern up -f manifests/ --ingress-selector app=traefik --upstream-insecure-skip-verify
+  postern up -f ingress.yaml --backend default/web:80=127.0.0.1:3000 --data-plane envoy`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			config.Paths, config.Options = in.paths, in.options
+			config.Stdin, config.Out, config.Err = c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr()
+			return up.Run(c.Context(), config)
+		},
+	}
+	in.register(c)
+	c.Flags().StringVar(&config.DataPlane, "data-plane", up.DataPlaneGo, "go or envoy")
+	c.Flags().StringVar(&config.EnvoyPath, "envoy-path", "", "Envoy's binary (default: $ENVOY, the one that make envoy installed, or envoy in PATH)")
+	return c
+}

@@ -1,0 +1,220 @@
+package translator_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/postern-gateway/postern/controlplane/casetest"
+	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/envoy"
+	"github.com/postern-gateway/postern/translator/explain"
+	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/mutate"
+	"github.com/postern-gateway/postern/translator/resolve"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+// shufflesPerCase and mutantsPerCase size the laws: thousands of translations, seconds of time.
+const (
+	shufflesPerCase = 5
+	mutantsPerCase  = 50
+)
+
+// eachCase runs a law on the world and settings of every case.
+func eachCase(t *testing.T, law func(t *testing.T, w source.World, s translator.Settings)) {
+	t.Helper()
+	for _, c := range casetest.Load(t, "testdata") {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			world, settings := c.World(t)
+			law(t, world, settings)
+		})
+	}
+}
+
+// TestShuffledInput: the result is a function of the set of objects, not of their order.
+func TestShuffledInput(t *testing.T) {
+	eachCase(t, func(t *testing.T, w source.World, s translator.Settings) {
+		want := fingerprint(t, translator.Translate(w, s))
+		for seed := range uint64(shufflesPerCase) {
+			if got := fingerprint(t, translator.Translate(shuffled(w, seed), s)); !bytes.Equal(got, want) {
+				t.Fatalf("another order gives another result (seed %d)", seed)
+			}
+		}
+	})
+}
+
+func shuffled(w source.World, seed uint64) source.World {
+	r := rand.New(rand.NewPCG(seed, 1))
+	out := source.Merge(w)
+	r.Shuffle(len(out.Ingresses), func(i, j int) { out.Ingresses[i], out.Ingresses[j] = out.Ingresses[j], out.Ingresses[i] })
+	r.Shuffle(len(out.Services), func(i, j int) { out.Services[i], out.Services[j] = out.Services[j], out.Services[i] })
+	r.Shuffle(len(out.EndpointSlices), func(i, j int) {
+		out.EndpointSlices[i], out.EndpointSlices[j] = out.EndpointSlices[j], out.EndpointSlices[i]
+	})
+	r.Shuffle(len(out.Secrets), func(i, j int) { out.Secrets[i], out.Secrets[j] = out.Secrets[j], out.Secrets[i] })
+	r.Shuffle(len(out.IngressClasses), func(i, j int) {
+		out.IngressClasses[i], out.IngressClasses[j] = out.IngressClasses[j], out.IngressClasses[i]
+	})
+	return out
+}
+
+// fingerprint is every byte of a result: resources, origins, diagnostics.
+func fingerprint(t *testing.T, r translator.Result) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	for _, resource := range r.Resources {
+		body, err := proto.MarshalOptions{Deterministic: true}.Marshal(resource.Message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&b, resource.TypeURL, resource.Name, resource.Origins)
+		b.Write(body)
+	}
+	for _, d := range r.Diagnostics {
+		fmt.Fprintln(&b, d)
+	}
+	return b.Bytes()
+}
+
+// TestOrigins: every resource says where it comes from; those that an object asked for, down to its field.
+func TestOrigins(t *testing.T) {
+	eachCase(t, func(t *testing.T, w source.World, s translator.Settings) {
+		result := translator.Translate(w, s)
+		for _, r := range result.Resources {
+			if len(r.Origins) == 0 {
+				t.Errorf("%s %s has no origin", r.TypeURL, r.Name)
+			}
+			for _, o := range r.Origins {
+				if o.Name == "" || o.Kind != "flag" && o.Place() == "" {
+					t.Errorf("%s %s has an origin without name or field: %s", r.TypeURL, r.Name, o)
+				}
+			}
+		}
+		for _, table := range result.Gateway.Tables {
+			for _, host := range append(table.Exact, table.Wildcard...) {
+				for _, route := range host.Routes {
+					if route.Origins[0].Field == "" {
+						t.Errorf("%s %s has no field as its origin: %v", host.Host, route.Path, route.Origins)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestNeverPanics: whatever the world, there is a result, and it has an origin and a fix for what it complains of.
+func TestNeverPanics(t *testing.T) {
+	eachCase(t, func(t *testing.T, w source.World, s translator.Settings) {
+		for seed := range uint64(mutantsPerCase) {
+			mutant := mutate.World(w, seed)
+			result := translator.Translate(mutant, s)
+			for _, d := range result.Diagnostics {
+				if d.Message == "" || d.Effect == "" || d.Origin.Name == "" {
+					t.Fatalf("seed %d: a diagnostic without message, effect or place: %+v", seed, d)
+				}
+			}
+		}
+	})
+}
+
+// TestListenersDependOnSettingsOnly: no object changes a listener.
+func TestListenersDependOnSettingsOnly(t *testing.T) {
+	eachCase(t, func(t *testing.T, w source.World, s translator.Settings) {
+		want := listeners(t, translator.Translate(source.World{}, s))
+		if got := listeners(t, translator.Translate(w, s)); !bytes.Equal(got, want) {
+			t.Error("the listeners differ from those of an empty world")
+		}
+	})
+}
+
+func listeners(t *testing.T, r translator.Result) []byte {
+	t.Helper()
+	var out []byte
+	for _, resource := range r.Resources {
+		if resource.TypeURL == envoy.TypeListener {
+			body, err := proto.MarshalOptions{Deterministic: true}.Marshal(resource.Message)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, body...)
+		}
+	}
+	if len(out) == 0 {
+		t.Fatal("no listener")
+	}
+	return out
+}
+
+// TestEveryCodeHasACase: a code that no case shows is a promise that nobody keeps. What only a running watcher or a
+// whole folder of files can show is shown by the tests of controlplane/files.
+func TestEveryCodeHasACase(t *testing.T) {
+	elsewhere := map[diag.Code]string{diag.CodeFileKept: "../controlplane/files/watch_test.go"}
+	shown := map[string]bool{}
+	for _, c := range casetest.Load(t, "testdata") {
+		for _, line := range strings.Split(c.Golden("diagnostics.txt"), "\n") {
+			for _, word := range strings.Fields(line) {
+				shown[strings.TrimSuffix(word, ":")] = true
+			}
+		}
+	}
+	for _, info := range diag.Codes() {
+		page := filepath.Join("..", "docs", "diagnostics", string(info.Code)+".md")
+		if _, err := os.Stat(page); err != nil {
+			t.Errorf("%s has no page: %v", info.Code, err)
+		}
+		if file, ok := elsewhere[info.Code]; ok {
+			if text, err := os.ReadFile(file); err != nil || !bytes.Contains(text, []byte(info.Code)) {
+				t.Errorf("%s is not shown by %s", info.Code, file)
+			}
+			continue
+		}
+		if !shown[string(info.Code)] {
+			t.Errorf("no case shows %s (%s)", info.Code, info.Title)
+		}
+	}
+}
+
+// TestSecretsAreRedacted: a private key is in no diagnostic, no print of the model and no resource that is not a
+// certificate's own secret.
+func TestSecretsAreRedacted(t *testing.T) {
+	const canary = "canary-private-key"
+	world := source.World{Secrets: []source.Secret{{Secret: &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "broken"},
+		Data:       map[string][]byte{corev1.TLSCertKey: []byte(canary), corev1.TLSPrivateKeyKey: []byte(canary)},
+	}}}, Ingresses: []source.Ingress{{Ingress: &networkingv1.Ingress{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
+		Spec:       networkingv1.IngressSpec{TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.test"}, SecretName: "broken"}}},
+	}}}}
+	settings := translator.Settings{Resolve: resolve.Settings{
+		Entries:            []model.Entry{{Name: "https", TLS: true, Address: netip.MustParseAddrPort("127.0.0.1:8443")}},
+		DefaultCertificate: &model.Certificate{Key: model.Sensitive(canary)},
+	}}
+	result := translator.Translate(world, settings)
+	if len(result.Diagnostics) == 0 {
+		t.Error("a broken certificate is not diagnosed")
+	}
+	text := fmt.Sprintf("%v %+v %#v %s", result.Diagnostics, result.Gateway, result.Gateway, explain.Print(result.Gateway))
+	asJSON, err := json.Marshal(result.Gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, told := range []string{text, string(asJSON), string(fingerprint(t, result))} {
+		if strings.Contains(told, canary) {
+			t.Errorf("a private key is printed: %s", told)
+		}
+	}
+}
