@@ -1,0 +1,43 @@
+// Package laws holds what must be true of every world, judged by a real Envoy.
+package laws
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/postern-gateway/postern/controlplane/casetest"
+	"github.com/postern-gateway/postern/dataplane/envoyproc"
+	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/mutate"
+)
+
+const cases = "../../translator/testdata"
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// envoy is the path of the binary; without one the test is skipped, in CI it fails.
+func envoy(t *testing.T) string {
+	t.Helper()
+	path, err := envoyproc.Find("")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	return path
+}
+
+// mutants are n broken worlds of a case, translated. Each seed gives its own, whatever the machine.
+func mutants(t *testing.T, c *casetest.Case, n int) []translator.Result {
+	t.Helper()
+	world, settings := c.World(t)
+	out := make([]translator.Result, n)
+	for i := range out {
+		// The laws of package translator use the low seeds; these add to them.
+		out[i] = translator.Translate(mutate.World(world, uint64(1000+i)), settings)
+	}
+	return out
+}
