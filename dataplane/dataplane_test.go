@@ -307,10 +307,10 @@ func TestRefusal(t *testing.T) {
 
 	// One bad cluster among good ones: the good are in force, the bad is named, and the whole response is refused.
 	worse := clusterOf("worse")
-	worse.AltStatName, worse.UseTcpForDnsLookups = "fine", true
+	worse.AltStatName, worse.ConnectionPoolPerDownstreamConnection = "fine", true
 	c.set(worse, clusterOf("better"), assignment("better", b.Listener.Addr()), listener(t, "http", p.http),
 		routes("http", host("*", forward(prefix("/"), "better", rewriteTo("/better/")))))
-	c.refused(t, `cluster "worse": use_tcp_for_dns_lookups: not supported by the Go data plane`)
+	c.refused(t, `cluster "worse": connection_pool_per_downstream_connection: not supported by the Go data plane`)
 	c.await(t, "the new routes", func() bool {
 		for s := range c.streams {
 			return s.acked[config.RouteType]["http"] == c.resources[config.RouteType]["http"].Version &&

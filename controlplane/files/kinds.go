@@ -187,7 +187,8 @@ func readService(d *decoder, n *yaml.Node, h header) error {
 
 func readEndpoints(d *decoder, n *yaml.Node, h header) error {
 	h = namespaced(h)
-	o, place, err := typed[corev1.Endpoints](d, n, h) //nolint:staticcheck // Users' files still carry the deprecated kind.
+	//lint:ignore SA1019 Users' files still carry the deprecated kind.
+	o, place, err := typed[corev1.Endpoints](d, n, h)
 	if err != nil {
 		return err
 	}

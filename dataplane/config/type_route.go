@@ -314,24 +314,26 @@ const luaFilter = "envoy.filters.http.lua"
 // decodeScript reads the filter context of prefix-v1, the one script that there is.
 func decodeScript(configs map[string]*anypb.Any, at string) (string, error) {
 	for _, filter := range slices.Sorted(maps.Keys(configs)) {
-		at := fmt.Sprintf("%s[%q]", at, filter)
 		if filter != luaFilter {
-			return "", unsupported(at)
+			return "", unsupported(fmt.Sprintf("%s[%q]", at, filter))
 		}
-		perRoute := &luav3.LuaPerRoute{}
-		at, err := unpack(configs[filter], perRoute, at)
-		if err != nil {
-			return "", err
-		}
-		if perRoute.GetName() != PrefixScript {
-			return "", only(at, "name", PrefixScript)
-		}
-		context := perRoute.GetFilterContext().GetFields()
-		prefix := context["prefix"].GetStringValue()
-		if len(context) != 1 || !strings.HasPrefix(prefix, "/") {
-			return "", only(at, "filter_context", "one string, prefix, that begins with a slash,")
-		}
-		return prefix, nil
 	}
-	return "", nil
+	body, given := configs[luaFilter]
+	if !given {
+		return "", nil
+	}
+	perRoute := &luav3.LuaPerRoute{}
+	at, err := unpack(body, perRoute, fmt.Sprintf("%s[%q]", at, luaFilter))
+	if err != nil {
+		return "", err
+	}
+	if perRoute.GetName() != PrefixScript {
+		return "", only(at, "name", PrefixScript)
+	}
+	context := perRoute.GetFilterContext().GetFields()
+	prefix := context["prefix"].GetStringValue()
+	if len(context) != 1 || !strings.HasPrefix(prefix, "/") {
+		return "", only(at, "filter_context", "one string, prefix, that begins with a slash,")
+	}
+	return prefix, nil
 }

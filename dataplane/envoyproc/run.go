@@ -230,9 +230,9 @@ func (p *process) unexpected(err error) error {
 		how = err.Error()
 	}
 	if words := p.stderr.lastLines(); words != "" {
-		return fmt.Errorf("Envoy ended (%s); its last words:\n%s", how, words)
+		return fmt.Errorf("the Envoy process ended (%s); its last words:\n%s", how, words)
 	}
-	return fmt.Errorf("Envoy ended (%s) without a word", how)
+	return fmt.Errorf("the Envoy process ended (%s) without a word", how)
 }
 
 // stop ends Envoy: SIGTERM, and SIGKILL where that does not help.

@@ -102,7 +102,7 @@ func readyLegacy(e source.Endpoints, portName string) ([]netip.AddrPort, []diag.
 	var out []netip.AddrPort
 	var ds []diag.D
 	for j, subset := range e.Subsets {
-		i := slices.IndexFunc(subset.Ports, func(p corev1.EndpointPort) bool { return p.Name == portName }) //nolint:staticcheck // The deprecated kind.
+		i := slices.IndexFunc(subset.Ports, func(p corev1.EndpointPort) bool { return p.Name == portName })
 		if i < 0 {
 			continue
 		}

@@ -70,7 +70,7 @@ type EndpointSlice struct {
 // Endpoints is the legacy form of endpoints; it counts only for a Service without any EndpointSlice.
 type Endpoints struct {
 	Place
-	*corev1.Endpoints //nolint:staticcheck // Users' files still carry the deprecated kind.
+	*corev1.Endpoints
 }
 
 // Secret is a Secret and its place. Its data must never be printed.

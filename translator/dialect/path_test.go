@@ -1,0 +1,64 @@
+package dialect
+
+import "testing"
+
+func TestCleanPath(t *testing.T) {
+	for _, c := range []struct {
+		path, want string
+		matchable  bool
+	}{
+		{"/", "/", true},
+		{"/a/b", "/a/b", true},
+		{"/a/b/", "/a/b/", true},
+		{"/%61%2D%7e", "/a-~", true},
+		{"/a b", "/a%20b", true},
+		{"/é", "/%C3%A9", true},
+		{"/100%", "/100%", true},
+		{"/%zz", "/%zz", true},
+		{"/a;b,c", "/a;b,c", true},
+		{"a", "/a", false},
+		{"/a?b", "/a", false},
+		{"/a#b", "/a", false},
+		{"//a", "/a", false},
+		{"/a/./b", "/a/b", false},
+		{"/a/../b", "/b", false},
+		{"/%2e%2e/b", "/b", false},
+		{"/a%2Fb", "/a/b", false},
+		{`/a\b`, "/a/b", false},
+	} {
+		got, wrong := CleanPath(c.path)
+		if got != c.want || (wrong == "") != c.matchable {
+			t.Errorf("CleanPath(%q) is %q, %q; want %q, matchable %v", c.path, got, wrong, c.want, c.matchable)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	for _, c := range []struct {
+		word, want string
+		found      bool
+	}{
+		{"PathPrefixStripp", "PathPrefixStrip", true},
+		{"pathprefix", "PathPrefix", true},
+		{"ture", "true", true},
+		{"flase", "false", true},
+		{"banana", "", false},
+		{"true", "", false},
+	} {
+		got, found := Nearest(c.word, []string{"Path", "PathPrefix", "PathPrefixStrip", "true", "false"})
+		if found != c.found || found && got != c.want {
+			t.Errorf("Nearest(%q) is %q, %v; want %q, %v", c.word, got, found, c.want, c.found)
+		}
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"a", "", 1}, {"abc", "abc", 0}, {"abc", "acb", 1}, {"abc", "abd", 1}, {"kitten", "sitting", 3}} {
+		if got := distance(c.a, c.b); got != c.want {
+			t.Errorf("distance(%q, %q) is %d, want %d", c.a, c.b, got, c.want)
+		}
+	}
+}
