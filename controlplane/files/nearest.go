@@ -3,6 +3,8 @@ package files
 import (
 	"slices"
 	"strings"
+
+	"github.com/postern-gateway/postern/translator/diag"
 )
 
 // editsMax is how many letters may be wrong in a name for it to be taken for a misspelt one.
@@ -37,37 +39,9 @@ func nearest[V any](name string, known map[string]V) string {
 		if strings.EqualFold(k, name) {
 			return k
 		}
-		if e := edits(strings.ToLower(k), strings.ToLower(name), bestEdits); e < bestEdits {
+		if e := diag.Distance(strings.ToLower(k), strings.ToLower(name)); e < bestEdits {
 			best, bestEdits = k, e
 		}
 	}
 	return best
-}
-
-// edits is how many letters must be put in, taken out, changed or swapped with their neighbour to make b of a; numbers
-// of limit and more are all given as limit.
-func edits(a, b string, limit int) int {
-	if max(len(a)-len(b), len(b)-len(a)) >= limit {
-		return limit
-	}
-	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row := make([]int, len(b)+1)
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			row[j+1] = min(row[j]+1, last[j+1]+1, last[j]+cost)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, last = last, row
-	}
-	return min(last[len(b)], limit)
 }

@@ -96,7 +96,7 @@ func (r *Reader) nearest(key string) (Annotation, bool) {
 		if a.On != r.on {
 			continue
 		}
-		d := distance(strings.ToLower(key), a.Key)
+		d := diag.Distance(strings.ToLower(key), a.Key)
 		if d < bestDistance || d == bestDistance && a.Restricts && !best.Restricts {
 			best, bestDistance = a, d
 		}
@@ -154,7 +154,7 @@ func (r *Reader) Value(key string) (string, diag.Origin, bool) {
 // Bad says that a value is none of the accepted forms.
 func (r *Reader) Bad(at diag.Origin, value, accepted, effect string) {
 	fix := "write " + accepted
-	if near, ok := Nearest(value, strings.FieldsFunc(accepted, func(c rune) bool { return c == ',' || c == ' ' })); ok {
+	if near, ok := diag.Nearest(value, strings.FieldsFunc(accepted, func(c rune) bool { return c == ',' || c == ' ' })); ok {
 		fix = "did you mean " + near + "?"
 	}
 	r.say(diag.New(diag.CodeBadValue, at, fmt.Sprintf("%q is not %s", value, accepted), effect, fix))
