@@ -37,7 +37,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type plane struct {
 	name        string
 	http, https net.Addr
-	log         *bytes.Buffer
+	log         *lockedBuffer
 	failures    *failureLog
 	stop        func()
 }
@@ -80,7 +80,13 @@ func sockets(t testing.TB) (plain, secure net.Listener) {
 // lockedBuffer is a log that a test reads while it is written.
 type lockedBuffer struct {
 	mu sync.Mutex
-	b  *bytes.Buffer
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func (l *lockedBuffer) Write(p []byte) (int, error) {
@@ -94,7 +100,7 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 func startGo(t testing.TB, c *controlPlane, configure func(*plane)) *plane {
 	t.Helper()
 	plain, secure := sockets(t)
-	p := &plane{name: "go", http: plain.Addr(), https: secure.Addr(), log: &bytes.Buffer{}, failures: &failureLog{added: make(chan struct{}, 1)}}
+	p := &plane{name: "go", http: plain.Addr(), https: secure.Addr(), log: &lockedBuffer{}, failures: &failureLog{added: make(chan struct{}, 1)}}
 	configure(p)
 	prepared := map[string]net.Listener{plain.Addr().String(): plain, secure.Addr().String(): secure}
 	ready, ended := make(chan struct{}), make(chan error, 1)
@@ -102,7 +108,7 @@ func startGo(t testing.TB, c *controlPlane, configure func(*plane)) *plane {
 	go func() {
 		ended <- dataplane.Run(ctx, dataplane.Options{
 			Target: c.target(), NodeID: "go-1", Cluster: "postern",
-			Log:               slog.New(slog.NewTextHandler(&lockedBuffer{b: p.log}, nil)),
+			Log:               slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			OnUpstreamFailure: p.failures.add,
 			Ready:             func() { close(ready) },
 			Listen: func(network, address string) (net.Listener, error) {
@@ -123,7 +129,12 @@ func startGo(t testing.TB, c *controlPlane, configure func(*plane)) *plane {
 			l.Close()
 		}
 	})
-	t.Cleanup(p.stop)
+	t.Cleanup(func() {
+		p.stop()
+		if t.Failed() {
+			t.Log(p.log.String())
+		}
+	})
 	select {
 	case <-ready:
 	case err := <-ended:
@@ -152,14 +163,14 @@ func startEnvoy(t testing.TB, c *controlPlane, configure func(*plane)) *plane {
 	plain, secure := sockets(t)
 	plain.Close()
 	secure.Close()
-	p := &plane{name: "envoy", http: plain.Addr(), https: secure.Addr(), log: &bytes.Buffer{}, failures: &failureLog{}}
+	p := &plane{name: "envoy", http: plain.Addr(), https: secure.Addr(), log: &lockedBuffer{}, failures: &failureLog{}}
 	configure(p)
 	file := filepath.Join(t.TempDir(), "bootstrap.json")
 	if err := os.WriteFile(file, fmt.Appendf(nil, bootstrap, c.path), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	command := exec.Command(os.Getenv("ENVOY"), "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "-l", "warn")
-	command.Stdout, command.Stderr = &lockedBuffer{b: p.log}, &lockedBuffer{b: p.log}
+	command.Stdout, command.Stderr = p.log, p.log
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -229,10 +240,11 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	for _, v := range r.Header["X-Reply-Cookie"] {
 		w.Header().Add("Set-Cookie", v)
 	}
+	body, _ := io.ReadAll(r.Body)
 	fmt.Fprintf(w, "%s %s %s\nhost: %s\n", r.Method, r.RequestURI, r.Proto, r.Host)
 	r.Header.Write(w)
 	io.WriteString(w, "\n")
-	io.Copy(w, r.Body)
+	w.Write(body)
 }
 
 // echoUpgraded sends back every byte after the switch.

@@ -56,8 +56,8 @@ func TestReferenceServer(t *testing.T) {
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(server, serverv3.NewServer(ctx, cache, nil))
 	go server.Serve(l)
 	t.Cleanup(func() {
+		cancel() // first, or its handlers may never end
 		server.Stop()
-		cancel()
 	})
 	all := func(listener, cluster, to string) *routev3.RouteConfiguration {
 		return routes(listener, host("*", forward(prefix("/"), cluster, rewriteTo(to))))

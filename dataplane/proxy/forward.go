@@ -34,8 +34,6 @@ func (x *exchange) forward(f *config.Forward) {
 	}
 	up.pool.acquire()
 	defer up.pool.release()
-	// Request and response may flow at the same time, as they do through Envoy; only HTTP/1 has to be told.
-	http.NewResponseController(x.w).EnableFullDuplex()
 	sent := x.values(0)
 	sent.Path = rewrite(f, x.route.Match, x.path)
 	if f.HostRewrite != "" {
@@ -62,6 +60,9 @@ func (x *exchange) forward(f *config.Forward) {
 			if _, typed := response.Header["Content-Type"]; !typed {
 				x.w.Header()["Content-Type"] = nil // or net/http would guess one
 			}
+			if body.ReadCloser != nil && !body.ended.Load() {
+				x.overlap(response.Header)
+			}
 			return nil
 		},
 		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
@@ -69,6 +70,15 @@ func (x *exchange) forward(f *config.Forward) {
 		},
 	}
 	proxy.ServeHTTP(x.w, x.r)
+}
+
+// overlap lets the rest of the request flow while the answer does, as through Envoy. The connection ends with the
+// answer: net/http cannot reuse one whose request it finds unfinished after such an answer.
+func (x *exchange) overlap(h http.Header) {
+	if x.r.ProtoMajor == 1 { // HTTP/2 always can
+		http.NewResponseController(x.w).EnableFullDuplex()
+		h.Set("Connection", "close")
+	}
 }
 
 // failed answers a request that the cluster did not.
@@ -158,11 +168,11 @@ func (s *sender) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, failure
 }
 
-// watchedBody is a request's body that knows whether any of it was taken, and stays open for a second try: the server
-// closes it when the request ends.
+// watchedBody is a request's body that knows whether any of it was taken, and whether all. It stays open for a second
+// try: the server closes it when the request ends.
 type watchedBody struct {
 	io.ReadCloser
-	read, broken atomic.Bool
+	read, ended, broken atomic.Bool
 }
 
 var errConsumed = errors.New("the request's body has been read and cannot be sent again")
@@ -170,7 +180,10 @@ var errConsumed = errors.New("the request's body has been read and cannot be sen
 func (b *watchedBody) Read(p []byte) (int, error) {
 	b.read.Store(true)
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF):
+		b.ended.Store(true)
+	case err != nil:
 		b.broken.Store(true)
 	}
 	return n, err
