@@ -241,6 +241,9 @@ func TestEditUnderLoad(t *testing.T) {
 				}
 				body, _ := io.ReadAll(r.Body)
 				r.Body.Close()
+				if r.Close {
+					t.Errorf("CLOSE %v", r.Header)
+				}
 				var version int64
 				if n, _ := fmt.Sscanf(string(body), "POST /v%d/x HTTP/1.1", &version); r.StatusCode != 200 || n != 1 {
 					failed.Add(1)

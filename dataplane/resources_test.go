@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
+	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -17,6 +19,7 @@ import (
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	inputsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
 	sniv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/cert_mappers/sni/v3"
 	selectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/cert_selectors/on_demand_secret/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -131,7 +134,7 @@ func manager(t testing.TB, name string, trusted bool) *hcmv3.HttpConnectionManag
 }
 
 // listener is "http" or "https"; trusted, where given, are the ranges of its trusted chain.
-func listener(t testing.TB, name string, at net.Addr, trusted ...*corev3.CidrRange) *listenerv3.Listener {
+func listener(t testing.TB, name string, at net.Addr, trusted ...*xdscorev3.CidrRange) *listenerv3.Listener {
 	chain := func(name string, m *hcmv3.HttpConnectionManager) *listenerv3.FilterChain {
 		c := &listenerv3.FilterChain{Name: name, Filters: []*listenerv3.Filter{{
 			Name:       "envoy.filters.network.http_connection_manager",
@@ -144,12 +147,32 @@ func listener(t testing.TB, name string, at net.Addr, trusted ...*corev3.CidrRan
 	}
 	l := &listenerv3.Listener{Name: name, Address: address(at), PerConnectionBufferLimitBytes: wrapperspb.UInt32(32768)}
 	if len(trusted) > 0 {
-		c := chain("trusted", manager(t, name, true))
-		c.FilterChainMatch = &listenerv3.FilterChainMatch{DirectSourcePrefixRanges: trusted}
-		l.FilterChains = append(l.FilterChains, c)
+		l.FilterChains = append(l.FilterChains, chain("trusted", manager(t, name, true)))
+		l.FilterChainMatcher = byPeer(trusted)
 	}
 	l.FilterChains = append(l.FilterChains, chain("untrusted", manager(t, name, false)))
 	return l
+}
+
+// byPeer gives the trusted chain to the ranges, the untrusted one to every other peer.
+func byPeer(trusted []*xdscorev3.CidrRange) *xdsmatcherv3.Matcher {
+	to := func(chain string) *xdsmatcherv3.Matcher_OnMatch {
+		return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
+			Action: &xdscorev3.TypedExtensionConfig{Name: "chain", TypedConfig: typed(wrapperspb.String(chain))},
+		}}
+	}
+	return &xdsmatcherv3.Matcher{
+		MatcherType: &xdsmatcherv3.Matcher_MatcherTree_{MatcherTree: &xdsmatcherv3.Matcher_MatcherTree{
+			Input: &xdscorev3.TypedExtensionConfig{Name: "peer", TypedConfig: typed(&inputsv3.DirectSourceIPInput{})},
+			TreeType: &xdsmatcherv3.Matcher_MatcherTree_CustomMatch{CustomMatch: &xdscorev3.TypedExtensionConfig{
+				Name: "envoy.matching.custom_matchers.trie_matcher",
+				TypedConfig: typed(&xdsmatcherv3.IPMatcher{RangeMatchers: []*xdsmatcherv3.IPMatcher_IPRangeMatcher{{
+					Ranges: trusted, OnMatch: to("trusted"),
+				}}}),
+			}},
+		}},
+		OnNoMatch: to("untrusted"),
+	}
 }
 
 func transportSocket(context proto.Message) *corev3.TransportSocket {

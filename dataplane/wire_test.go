@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -196,7 +197,7 @@ func checkAnswer(t *testing.T, request string, a answer, status int, want string
 func TestTrustedPeer(t *testing.T) {
 	configure := func(t *testing.T, c *controlPlane, p *plane) {
 		b := backend(t)
-		loopback := &corev3.CidrRange{AddressPrefix: "127.0.0.0", PrefixLen: wrapperspb.UInt32(8)}
+		loopback := &xdscorev3.CidrRange{AddressPrefix: "127.0.0.0", PrefixLen: wrapperspb.UInt32(8)}
 		c.set(clusterOf("echo"), assignment("echo", b.Listener.Addr()), wireRoutes(), listener(t, "http", p.http, loopback))
 	}
 	onEach(t, configure, func(t *testing.T, c *controlPlane, p *plane) {

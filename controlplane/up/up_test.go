@@ -401,3 +401,23 @@ func TestStartErrors(t *testing.T) {
 		})
 	}
 }
+
+// TestNamesThatAreNoHosts: an SNI that is no host name is refused before it can be asked for as a secret.
+func TestNamesThatAreNoHosts(t *testing.T) {
+	eachDataPlane(t, func(t *testing.T, dataPlane string) {
+		g := newGateway(t, map[string]string{"a.yaml": ingress("a", "a.test", "/", "a", backend(t, "one"))})
+		g.start(dataPlane, nil)
+		for sni, served := range map[string]bool{
+			"a.test": true, "A.test": true, "other_1.test": true, "": true,
+			"trust/upstream": false, "*": false, "\xff.test": false, "xdstp://a/b": false,
+		} {
+			conn, err := tls.DialWithDialer(&net.Dialer{Timeout: waitMax}, "tcp", g.https, &tls.Config{ServerName: sni, InsecureSkipVerify: true})
+			if err == nil {
+				conn.Close()
+			}
+			if (err == nil) != served {
+				t.Errorf("SNI %q: %v; want it served: %v", sni, err, served)
+			}
+		}
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -27,12 +28,33 @@ import (
 
 const ads = `{"ads": {}, "resource_api_version": "V3"}`
 
+// chainsJSON refuses names that are no host names, then chooses by the peer.
+const chainsJSON = `{"matcher_list": {"matchers": [
+  {"predicate": {"single_predicate": {"input": ` + sniInput + `, "value_match": {"safe_regex": {"google_re2": {}, "regex": "[a-z.]+"}}}}, "on_match": {"matcher": ` + peersJSON + `}},
+  {"predicate": {"single_predicate": {"input": ` + sniInput + `, "value_match": {"safe_regex": {"google_re2": {}, "regex": "\\C+"}}}}, "on_match": ` + toNone + `}]},
+ "on_no_match": {"matcher": ` + peersJSON + `}}`
+
+const (
+	sniInput  = `{"name": "sni", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.ServerNameInput"}}`
+	toNone    = `{"action": {"name": "chain", "typed_config": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "none"}}}`
+	peersJSON = `{"matcher_tree": {"input": {"name": "peer", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3.DirectSourceIPInput"}},
+  "custom_match": {"name": "trie", "typed_config": {"@type": "type.googleapis.com/xds.type.matcher.v3.IPMatcher", "range_matchers": [
+   {"ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 8}, {"address_prefix": "fd00::", "prefix_len": 8}], "on_match": ` + toWide + `},
+   {"ranges": [{"address_prefix": "10.1.0.0", "prefix_len": 16}], "on_match": ` + toNarrow + `}]}}},
+ "on_no_match": ` + toRest + `}`
+	toWide   = `{"action": {"name": "chain", "typed_config": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "wide"}}}`
+	toNarrow = `{"action": {"name": "chain", "typed_config": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "narrow"}}}`
+	toRest   = `{"action": {"name": "chain", "typed_config": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "rest"}}}`
+)
+
 // listenerJSON and the others are good resources in the shape of docs/design/xds.md; the rows below spoil them.
 const listenerJSON = `{"name": "https",
  "address": {"socket_address": {"address": "127.0.0.1", "port_value": 8443}},
  "per_connection_buffer_limit_bytes": 32768,
  "metadata": {"filter_metadata": {"postern.dev": {}}},
- "filter_chains": [{"name": "untrusted", "filter_chain_match": {"direct_source_prefix_ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 8}]},
+ "listener_filters": [{"name": "envoy.filters.listener.tls_inspector", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}}],
+ "filter_chain_matcher": ` + chainsJSON + `,
+ "filter_chains": [{"name": "untrusted",
   "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": {
    "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
    "common_tls_context": {"tls_params": {"tls_minimum_protocol_version": "TLSv1_2"}, "alpn_protocols": ["h2", "http/1.1"],
@@ -137,7 +159,7 @@ func TestDecode(t *testing.T) {
 		t.Fatal(err)
 	}
 	chain := l.Chains[0]
-	if l.Address.String() != "127.0.0.1:8443" || chain.DirectSources[0].String() != "10.0.0.0/8" || chain.TLS.DefaultSecret != "default" {
+	if l.Address.String() != "127.0.0.1:8443" || chain.TLS.DefaultSecret != "default" {
 		t.Errorf("listener %+v", l)
 	}
 	m := chain.HTTP
@@ -203,10 +225,12 @@ var spoiled = []struct{ typeURL, resource, old, new, want string }{
 	{ListenerType, listenerJSON, `"prefix-v1"`, `"prefix-v2"`, hcm + `http_filters[0].typed_config.Lua.source_codes: script "prefix-v2" of SHA-256 ` + prefixScriptSHA256 + " is not known"},
 	{ListenerType, listenerJSON, `SCRIPT`, `"x = 1"`, `script "prefix-v1" of SHA-256 `},
 	{ListenerType, listenerJSON, `"source_codes"`, `"inline_code": "x", "source_codes"`, hcm + "http_filters[0].typed_config.Lua.inline_code" + unsupportedText},
-	{ListenerType, listenerJSON, `"prefix_len": 8`, `"prefix_len": 99`, `direct_source_prefix_ranges[0]: "10.0.0.0"/99 is not a range`},
+	{ListenerType, listenerJSON, `"prefix_len": 8`, `"prefix_len": 99`, `range_matchers[0].ranges[0]: "10.0.0.0"/99 is not a range`},
 	{ListenerType, listenerJSON, `"address": "127.0.0.1"`, `"address": "localhost"`, `address.socket_address.address: "localhost" is not an IP address`},
 	{ListenerType, listenerJSON, `"port_value": 8443`, `"named_port": "x"`, `address.socket_address.named_port` + unsupportedText},
-	{ListenerType, listenerJSON, `"filter_chain_match": {`, `"filter_chain_match": {"server_names": ["a"], `, `filter_chains[0].filter_chain_match.server_names` + unsupportedText},
+	{ListenerType, listenerJSON, `"filter_chains": [{`, `"filter_chains": [{"filter_chain_match": {"server_names": ["a"]}, `, `filter_chains[0].filter_chain_match` + unsupportedText},
+	{ListenerType, listenerJSON, `listener.tls_inspector.v3.TlsInspector"}`, `listener.tls_inspector.v3.TlsInspector", "enable_ja3_fingerprinting": true}`, `listener_filters[0].typed_config.TlsInspector.enable_ja3_fingerprinting` + unsupportedText},
+	{ListenerType, listenerJSON, `"regex": "[a-z.]+"`, `"regex": "["`, `is not a regex`},
 	{ListenerType, listenerJSON, `"disable_stateless_session_resumption": true, `, ``, downstream + "disable_stateless_session_resumption: only true"},
 	{ListenerType, listenerJSON, `"h2", "http/1.1"`, `"h3"`, downstream + "common_tls_context.alpn_protocols: only h2 and http/1.1"},
 	{ListenerType, listenerJSON, `"TLSv1_2"`, `"TLSv1_0"`, downstream + "common_tls_context.tls_params.tls_minimum_protocol_version: only TLSv1_2 and TLSv1_3"},
@@ -333,5 +357,21 @@ func TestSecret(t *testing.T) {
 	}
 	if _, err := DecodeSecret("t", resourceOf(t, SecretType, `{"name": "t", "generic_secret": {"secret": {"inline_string": "x"}}}`)); err == nil {
 		t.Error("a generic secret was read")
+	}
+}
+
+func TestChainMatcher(t *testing.T) {
+	l, err := DecodeListener("https", resourceOf(t, ListenerType, listenerJSON))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ sni, peer, want string }{
+		{"a.test", "10.2.0.1", "wide"}, {"", "10.2.0.1", "wide"}, {"a.test", "10.1.2.3", "narrow"}, {"a.test", "fd00::1", "wide"},
+		{"a.test", "2001:db8::1", "rest"}, {"", "192.0.2.1", "rest"},
+		{"trust/upstream", "10.1.2.3", "none"}, {"\xff.test", "10.1.2.3", "none"}, {"a.test\n", "10.1.2.3", "none"},
+	} {
+		if got, ok := l.Matcher.Choose(c.sni, netip.MustParseAddr(c.peer)); !ok || got != c.want {
+			t.Errorf("SNI %q from %s: chain %q, want %q", c.sni, c.peer, got, c.want)
+		}
 	}
 }

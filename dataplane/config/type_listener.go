@@ -14,6 +14,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -42,15 +43,15 @@ type Listener struct {
 	// IPv4Compat has a listener on [::] take IPv4 connections too (SocketAddress.ipv4_compat).
 	IPv4Compat bool
 	Chains     []FilterChain
+	// Matcher finds a connection's chain by name; nil where there is one chain, for every connection.
+	Matcher *ChainMatcher
 }
 
-// A FilterChain serves the connections from its direct sources.
+// A FilterChain serves the connections that the listener's matcher gives it.
 type FilterChain struct {
 	Name string
-	// DirectSources are the peers that the chain is for; empty is every peer that no other chain names.
-	DirectSources []netip.Prefix
-	HTTP          ConnectionManager
-	TLS           *DownstreamTLS // nil where the chain is plain
+	HTTP ConnectionManager
+	TLS  *DownstreamTLS // nil where the chain is plain
 }
 
 // A ConnectionManager is Envoy's HttpConnectionManager. What a Go data plane always does (normalised paths, merged
@@ -80,6 +81,19 @@ func DecodeListener(name string, body *anypb.Any) (Listener, error) {
 	if l.Address, err = socketAddress(r.message.GetAddress(), join(r.path, "address")); err != nil {
 		return Listener{}, err
 	}
+	for i, f := range r.message.GetListenerFilters() {
+		// It is how Envoy learns the SNI before the handshake; crypto/tls tells it in the handshake.
+		if _, err := unpack(f.GetTypedConfig(), &inspectorv3.TlsInspector{}, join(index(r.path, "listener_filters", i), "typed_config")); err != nil {
+			return Listener{}, err
+		}
+	}
+	if m := r.message.GetFilterChainMatcher(); m != nil {
+		if l.Matcher, err = decodeMatcher(m, join(r.path, "filter_chain_matcher")); err != nil {
+			return Listener{}, err
+		}
+	} else if len(r.message.GetFilterChains()) > 1 {
+		return Listener{}, only(r.path, "filter_chain_matcher", "a tree that chooses among the filter chains")
+	}
 	for i, c := range r.message.GetFilterChains() {
 		chain, err := decodeChain(c, index(r.path, "filter_chains", i))
 		if err != nil {
@@ -98,15 +112,6 @@ func DecodeListener(name string, body *anypb.Any) (Listener, error) {
 
 func decodeChain(c *listenerv3.FilterChain, at string) (FilterChain, error) {
 	chain := FilterChain{Name: c.GetName()}
-	for i, r := range c.GetFilterChainMatch().GetDirectSourcePrefixRanges() {
-		ip, err := netip.ParseAddr(r.GetAddressPrefix())
-		prefix := netip.PrefixFrom(ip, int(r.GetPrefixLen().GetValue())).Masked()
-		if err != nil || !prefix.IsValid() {
-			return FilterChain{}, fmt.Errorf("%s: %q/%d is not a range of addresses",
-				index(join(at, "filter_chain_match"), "direct_source_prefix_ranges", i), r.GetAddressPrefix(), r.GetPrefixLen().GetValue())
-		}
-		chain.DirectSources = append(chain.DirectSources, prefix)
-	}
 	if len(c.GetFilters()) != 1 {
 		return FilterChain{}, only(at, "filters", "one HttpConnectionManager")
 	}

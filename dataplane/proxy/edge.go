@@ -116,7 +116,7 @@ const handTriesMax = 3
 // hand gives a connection to the server of its filter chain, and closes one that has none.
 func (e *edge) hand(conn net.Conn) {
 	for range handTriesMax {
-		chain := choose(e.config.Load(), peerOf(conn.RemoteAddr().String()))
+		chain := choose(e.config.Load(), "", peerOf(conn.RemoteAddr().String()))
 		if chain != nil && e.server(settingsOf(chain)).give(conn) {
 			return
 		}
@@ -173,7 +173,7 @@ func (e *edge) newServer(settings serverSettings, f *feed) *http.Server {
 
 // tlsConfig is the TLS side of the filter chain of one connection.
 func (e *edge) tlsConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-	chain := choose(e.config.Load(), peerOf(hello.Conn.RemoteAddr().String()))
+	chain := choose(e.config.Load(), hello.ServerName, peerOf(hello.Conn.RemoteAddr().String()))
 	if chain == nil || chain.TLS == nil {
 		return nil, errors.New("no filter chain for this connection")
 	}
@@ -197,7 +197,7 @@ func (e *edge) serve(w http.ResponseWriter, r *http.Request) {
 	e.proxy.inFlight.Add(1)
 	defer e.proxy.inFlight.Done()
 	peer := peerOf(r.RemoteAddr)
-	chain := choose(e.config.Load(), peer)
+	chain := choose(e.config.Load(), "", peer)
 	if chain == nil {
 		panic(http.ErrAbortHandler) // an update took away the chain of this connection
 	}
@@ -230,23 +230,18 @@ func (e *edge) close(ctx context.Context) {
 	e.accepted.Wait()
 }
 
-// choose is the filter chain for a peer: the one with the narrowest range that holds it, else the one without ranges
-// (listener_components.proto, FilterChainMatch).
-func choose(c *config.Listener, peer netip.Addr) *config.FilterChain {
-	var chosen *config.FilterChain
-	width := -1
-	for i := range c.Chains {
-		chain := &c.Chains[i]
-		if len(chain.DirectSources) == 0 && width < 0 {
-			chosen, width = chain, 0
-		}
-		for _, prefix := range chain.DirectSources {
-			if prefix.Contains(peer) && prefix.Bits() >= width {
-				chosen, width = chain, prefix.Bits()
-			}
-		}
+// choose is the filter chain for a connection, by the SNI where it is known; nil where there is none. Two connections of
+// a peer differ in their SNI only by whether they have a chain at all.
+func choose(c *config.Listener, sni string, peer netip.Addr) *config.FilterChain {
+	if c.Matcher == nil {
+		return &c.Chains[0]
 	}
-	return chosen
+	name, ok := c.Matcher.Choose(sni, peer)
+	i := slices.IndexFunc(c.Chains, func(chain config.FilterChain) bool { return chain.Name == name })
+	if !ok || i < 0 {
+		return nil
+	}
+	return &c.Chains[i]
 }
 
 // peerOf reads the address of a connection's other end.

@@ -177,7 +177,12 @@ type watchedBody struct {
 
 var errConsumed = errors.New("the request's body has been read and cannot be sent again")
 
+// Read takes of the body. After its end it asks the server no more: the transport reads once beyond it, when the server
+// may have closed the body already for the sake of the answer, and would take that for a failure.
 func (b *watchedBody) Read(p []byte) (int, error) {
+	if b.ended.Load() {
+		return 0, io.EOF
+	}
 	b.read.Store(true)
 	n, err := b.ReadCloser.Read(p)
 	switch {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -19,8 +18,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-
-	"github.com/postern-gateway/postern/dataplane/config"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -130,31 +127,6 @@ func TestSecretBounds(t *testing.T) {
 			t.Errorf("beyond the bound: %v", err)
 		}
 	})
-}
-
-func TestChoose(t *testing.T) {
-	chain := func(name string, ranges ...string) config.FilterChain {
-		c := config.FilterChain{Name: name}
-		for _, r := range ranges {
-			c.DirectSources = append(c.DirectSources, netip.MustParsePrefix(r))
-		}
-		return c
-	}
-	l := &config.Listener{Chains: []config.FilterChain{
-		chain("wide", "10.0.0.0/8", "fd00::/8"), chain("rest"), chain("narrow", "10.1.0.0/16"), chain("all", "0.0.0.0/0"),
-	}}
-	for peer, want := range map[string]string{
-		"10.2.0.1:1": "wide", "10.1.2.3:1": "narrow", "[::ffff:10.1.2.3]:1": "narrow", "[fd00::1]:1": "wide",
-		"[fd00::1%eth0]:1": "wide", "[2001:db8::1]:1": "rest", "192.0.2.1:1": "all",
-	} {
-		if got := choose(l, peerOf(peer)); got == nil || got.Name != want {
-			t.Errorf("%s: %v, want %s", peer, got, want)
-		}
-	}
-	l.Chains = l.Chains[:1]
-	if got := choose(l, peerOf("192.0.2.1:1")); got != nil {
-		t.Errorf("no chain is for this peer, and yet %s", got.Name)
-	}
 }
 
 func TestWords(t *testing.T) {

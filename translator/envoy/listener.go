@@ -11,6 +11,7 @@ import (
 	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	sniv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/cert_mappers/sni/v3"
 	selectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/cert_selectors/on_demand_secret/v3"
@@ -43,6 +44,7 @@ const (
 	transportSocketName       = "envoy.transport_sockets.tls"
 	certificateSelectorName   = "envoy.tls.certificate_selectors.on_demand_secret"
 	certificateMapperName     = "envoy.tls.certificate_mappers.sni"
+	tlsInspectorName          = "envoy.filters.listener.tls_inspector"
 	stdoutAccessLogName       = "envoy.access_loggers.stdout"
 	upstreamConnectionFailure = "UF"
 )
@@ -52,13 +54,18 @@ func listener(entry model.Entry, edge model.Edge) *listenerv3.Listener {
 		Name:                          entry.Name,
 		Address:                       socketAddress(entry.Address),
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimitBytes),
+		FilterChainMatcher:            chainMatcher(entry, edge),
+	}
+	if entry.TLS {
+		l.ListenerFilters = []*listenerv3.ListenerFilter{{
+			Name:       tlsInspectorName,
+			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: typed(&inspectorv3.TlsInspector{})},
+		}}
 	}
 	if len(edge.TrustedProxies) > 0 {
-		chain := filterChain("trusted", entry, true)
-		chain.FilterChainMatch = &listenerv3.FilterChainMatch{DirectSourcePrefixRanges: ranges(edge.TrustedProxies)}
-		l.FilterChains = append(l.FilterChains, chain)
+		l.FilterChains = append(l.FilterChains, filterChain(trustedChain, entry, true))
 	}
-	l.FilterChains = append(l.FilterChains, filterChain("untrusted", entry, false))
+	l.FilterChains = append(l.FilterChains, filterChain(untrustedChain, entry, false))
 	return l
 }
 
@@ -67,16 +74,6 @@ func socketAddress(a netip.AddrPort) *corev3.Address {
 		Address:       a.Addr().String(),
 		PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(a.Port())},
 	}}}
-}
-
-func ranges(prefixes []netip.Prefix) []*corev3.CidrRange {
-	var out []*corev3.CidrRange
-	for _, p := range prefixes {
-		out = append(out, &corev3.CidrRange{
-			AddressPrefix: p.Addr().String(), PrefixLen: wrapperspb.UInt32(uint32(p.Bits())),
-		})
-	}
-	return out
 }
 
 func filterChain(name string, entry model.Entry, trusted bool) *listenerv3.FilterChain {
