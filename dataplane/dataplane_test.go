@@ -210,6 +210,20 @@ func TestWebSocketAndH2C(t *testing.T) {
 	})
 }
 
+// watchedConn counts the connections that the other side closes.
+type watchedConn struct {
+	net.Conn
+	closed *atomic.Int64
+}
+
+func (c *watchedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, io.EOF) {
+		c.closed.Add(1)
+	}
+	return n, err
+}
+
 // TestEditUnderLoad changes routes, endpoints, clusters and the listener while keep-alive connections are busy.
 func TestEditUnderLoad(t *testing.T) {
 	c := newControlPlane(t)
@@ -219,15 +233,15 @@ func TestEditUnderLoad(t *testing.T) {
 			routes("http", host("*", forward(prefix("/"), "one", rewriteTo("/v0/")))), listener(t, "http", p.http))
 	})
 	const workers, edits = 8, 60
-	var requests, failed, connections atomic.Int64
+	var requests, failed, closed atomic.Int64
 	ctx, cancel := context.WithCancel(context.Background())
 	var load sync.WaitGroup
 	latest := make([]atomic.Int64, workers)
 	for worker := range workers {
 		load.Go(func() {
 			transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				connections.Add(1)
-				return (&net.Dialer{}).DialContext(ctx, network, address)
+				conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+				return &watchedConn{conn, &closed}, err
 			}}
 			defer transport.CloseIdleConnections()
 			client := &http.Client{Transport: transport, Timeout: patience}
@@ -241,9 +255,6 @@ func TestEditUnderLoad(t *testing.T) {
 				}
 				body, _ := io.ReadAll(r.Body)
 				r.Body.Close()
-				if r.Close {
-					t.Errorf("CLOSE %v", r.Header)
-				}
 				var version int64
 				if n, _ := fmt.Sscanf(string(body), "POST /v%d/x HTTP/1.1", &version); r.StatusCode != 200 || n != 1 {
 					failed.Add(1)
@@ -277,9 +288,9 @@ func TestEditUnderLoad(t *testing.T) {
 	}
 	cancel()
 	load.Wait()
-	t.Logf("%d requests on %d connections, %d failed", requests.Load(), connections.Load(), failed.Load())
-	if connections.Load() != workers {
-		t.Errorf("%d connections for %d workers: an edit closed some", connections.Load(), workers)
+	t.Logf("%d requests, %d failed", requests.Load(), failed.Load())
+	if closed.Load() != 0 {
+		t.Errorf("the edits closed %d connections", closed.Load())
 	}
 }
 

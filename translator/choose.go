@@ -25,6 +25,8 @@ type Selection struct {
 const (
 	// classAnnotation is the legacy way to name a class (Kubernetes: Ingress, deprecated annotation).
 	classAnnotation = "kubernetes.io/ingress.class"
+	// traefikClassAnnotation is Traefik 1.7's own spelling of it.
+	traefikClassAnnotation = "traefik.kubernetes.io/ingress.class"
 	// defaultClassAnnotation marks the IngressClass of Ingresses that name none.
 	defaultClassAnnotation = "ingressclass.kubernetes.io/is-default-class"
 	// traefikClass is the class name by which an Ingress is in the traefik dialect without any annotation.
@@ -59,8 +61,10 @@ func ingressClass(ing source.Ingress) (string, diag.Origin) {
 	if ing.Spec.IngressClassName != nil {
 		return *ing.Spec.IngressClassName, ing.Origin("spec.ingressClassName")
 	}
-	if class, ok := ing.Annotations[classAnnotation]; ok {
-		return class, ing.AnnotationOrigin(classAnnotation)
+	for _, key := range []string{classAnnotation, traefikClassAnnotation} {
+		if class, ok := ing.Annotations[key]; ok {
+			return class, ing.AnnotationOrigin(key)
+		}
 	}
 	return "", ing.Origin("")
 }
@@ -102,7 +106,11 @@ func read(ing source.Ingress, class string, s dialect.Settings) dialect.Reading 
 			"it carries annotations of both "+strings.Join([]string{traefik.Table.Name, nginx.Table.Name}, " and "),
 			"each is read by its own table, and what no annotation says is native Ingress", "keep one dialect"))
 	}
-	ds = append(ds, dialect.Foreign(ing.AnnotationOrigin, ing.Annotations)...)
+	more, closed := dialect.Foreign(ing.AnnotationOrigin, ing.Annotations)
+	ds = append(ds, more...)
+	if shape.Closed == nil {
+		shape.Closed = closed
+	}
 	reading := dialect.Claims(ing, shape)
 	reading.Diagnostics = append(ds, reading.Diagnostics...)
 	return reading

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -21,6 +20,7 @@ import (
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/resolve"
 )
 
 // rootFiles are where systems keep their roots as one file, in the order in which crypto/x509 looks for them on
@@ -37,16 +37,9 @@ var rootFiles = []string{
 // systemRoots is the system's bundle of CAs, empty where there is none.
 func systemRoots() []byte {
 	for _, file := range append([]string{os.Getenv("SSL_CERT_FILE")}, rootFiles...) {
-		if b, err := os.ReadFile(file); err == nil && checkBundle(b) == nil {
+		if b, err := os.ReadFile(file); err == nil && resolve.CheckBundle(b) == nil {
 			return b
 		}
-	}
-	return nil
-}
-
-func checkBundle(b []byte) error {
-	if !x509.NewCertPool().AppendCertsFromPEM(b) {
-		return errors.New("it holds no PEM certificate")
 	}
 	return nil
 }
@@ -61,7 +54,7 @@ func LoadCertificate(dir string) (*model.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := tls.X509KeyPair(chain, key); err != nil {
+	if _, err := resolve.CheckKeyPair(chain, key); err != nil {
 		return nil, fmt.Errorf("%s: tls.crt and tls.key: %w", dir, err)
 	}
 	return &model.Certificate{Chain: chain, Key: key, Origins: model.Origins{{Kind: "flag", Name: "--tls-cert-dir", File: dir}}}, nil

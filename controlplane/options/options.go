@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -72,6 +73,9 @@ func (o *Options) Settings() (translator.Settings, error) {
 		},
 	}
 	err := errors.Join(o.readSelection(&s), o.readEntries(&s), o.readProxies(&s), o.readBackends(&s), o.readTrust(&s), o.readCertificate(&s))
+	if s.Resolve.ClusterDomain == "" {
+		err = errors.Join(err, errors.New("--cluster-domain is empty: write a DNS name, as cluster.local"))
+	}
 	if o.TraefikPrefix != prefixElement && o.TraefikPrefix != prefixString {
 		err = errors.Join(err, fmt.Errorf("--traefik-path-prefix %s: write %s or %s", o.TraefikPrefix, prefixElement, prefixString))
 	}
@@ -164,6 +168,9 @@ func (o *Options) readProxies(s *translator.Settings) error {
 		}
 		s.Resolve.Edge.TrustedProxies = append(s.Resolve.Edge.TrustedProxies, p.Masked())
 	}
+	// Envoy refuses a listener that names a range twice.
+	slices.SortFunc(s.Resolve.Edge.TrustedProxies, netip.Prefix.Compare)
+	s.Resolve.Edge.TrustedProxies = slices.Compact(s.Resolve.Edge.TrustedProxies)
 	return nil
 }
 
@@ -194,7 +201,10 @@ func parseBackend(text string) (resolve.BackendAddress, error) {
 		return resolve.BackendAddress{}, err
 	}
 	ref := model.PortRef{Name: port}
-	if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+	if n, err := strconv.ParseUint(port, 10, 64); err == nil {
+		if n == 0 || n > 65535 {
+			return resolve.BackendAddress{}, fmt.Errorf("%s is not a port from 1 to 65535", port)
+		}
 		ref = model.PortRef{Number: int32(n)}
 	}
 	return resolve.BackendAddress{
@@ -239,7 +249,7 @@ func (o *Options) readTrust(s *translator.Settings) error {
 		if err != nil {
 			return fmt.Errorf("--upstream-ca: %w", err)
 		}
-		if err := checkBundle(own); err != nil {
+		if err := resolve.CheckBundle(own); err != nil {
 			return fmt.Errorf("--upstream-ca %s: %w", o.UpstreamCA, err)
 		}
 		bundle = append(append(bundle, '\n'), own...)

@@ -140,11 +140,11 @@ func (p *Proxy) listen() {
 		}
 		e, err := p.openEdge(l)
 		if err != nil {
-			p.options.Log.Error("cannot listen", "reason", err)
 			if !p.ready {
 				p.fail(err)
 				return
 			}
+			p.options.Log.Error("cannot listen", "reason", err)
 			continue
 		}
 		p.edges[name] = e

@@ -37,7 +37,9 @@ type PathClaim struct {
 	Match model.PathMatch
 	// RuleType is Traefik's name for the kind of match, or the nearest to it; it counts for the rule's length.
 	RuleType string
-	Strip    *model.Strip
+	// StandIn marks what is closed in place of a path that cannot be matched itself; see model.Claim.
+	StandIn bool
+	Strip   *model.Strip
 	// Replace is the path that the backend sees in place of any; empty for none.
 	Replace string
 	Closed  *model.Closed
@@ -53,6 +55,10 @@ type Reading struct {
 // Claims makes the claims of an Ingress of the shape that its annotations gave.
 func Claims(ing source.Ingress, shape Shape) Reading {
 	b := builder{ing: ing, shape: shape}
+	if len(ing.Spec.Rules) == 0 && ing.Spec.DefaultBackend == nil {
+		b.say(diag.New(diag.CodeNoBackend, ing.Origin("spec"), "the Ingress has neither rules nor a default backend", "it serves nothing",
+			"give it rules").At(diag.Warning))
+	}
 	for i, rule := range ing.Spec.Rules {
 		b.rule(i, rule)
 	}
@@ -88,7 +94,8 @@ func (b *builder) rule(i int, rule networkingv1.IngressRule) {
 			"the rule is dropped", "write a DNS name, *. and a DNS name, or no host"))
 		return
 	}
-	if rule.HTTP == nil {
+	if rule.HTTP == nil || len(rule.HTTP.Paths) == 0 {
+		b.hostOnly(host, field)
 		return
 	}
 	for j, path := range rule.HTTP.Paths {
@@ -97,17 +104,32 @@ func (b *builder) rule(i int, rule networkingv1.IngressRule) {
 		b.say(ds...)
 		backend, closed := b.backend(path.Backend, at)
 		for _, r := range readings {
-			b.claim(host, r, backend, closed, at)
+			r.Closed = firstClosed(r.Closed, closed)
+			b.claim(host, r, backend, path.Path)
 		}
 	}
 }
 
-func (b *builder) claim(host model.Host, r PathClaim, backend model.BackendRef, closed *model.Closed, at diag.Origin) {
+// hostOnly claims a host without paths: its requests go to the Ingress's default backend (networking/v1,
+// IngressRuleValue).
+func (b *builder) hostOnly(host model.Host, field string) {
+	at := b.ing.Origin(field)
+	if b.ing.Spec.DefaultBackend == nil {
+		b.say(diag.New(diag.CodeNoBackend, at, "the rule has no path, and the Ingress no default backend", "the rule serves nothing",
+			"give it a path").At(diag.Warning))
+		return
+	}
+	backend, closed := b.backend(*b.ing.Spec.DefaultBackend, at)
+	b.claim(host, PathClaim{Match: model.Prefix("/"), Closed: closed}, backend, "")
+}
+
+// claim adds the claim of one path to the host; path is as the rule has it.
+func (b *builder) claim(host model.Host, r PathClaim, backend model.BackendRef, path string) {
 	c := model.Claim{
-		Object: b.id(), Index: len(b.out.Claims), Entries: b.shape.Entries, Host: host, Path: r.Match,
-		Priority: b.shape.Priority, RuleLength: ruleLength(host, r),
-		Backend: backend, Policies: b.shape.Policies, Closed: firstClosed(b.shape.Closed, r.Closed, closed),
-		Origins: append(model.Origins{at}, b.shape.Annotations...),
+		Object: b.id(), Index: len(b.out.Claims), Entries: b.shape.Entries, Host: host, Path: r.Match, StandIn: r.StandIn,
+		Priority: b.shape.Priority, RuleLength: ruleLength(host, r.RuleType, path),
+		Backend: backend, Policies: b.shape.Policies, Closed: firstClosed(b.shape.Closed, r.Closed),
+		Origins: append(model.Origins{backend.Origin}, b.shape.Annotations...),
 	}
 	c.Policies.Strip, c.Policies.ReplacePath = r.Strip, r.Replace
 	b.out.Claims = append(b.out.Claims, c)
@@ -126,7 +148,7 @@ func (b *builder) backend(backend networkingv1.IngressBackend, at diag.Origin) (
 	if service == nil || service.Name == "" {
 		b.say(diag.New(diag.CodeNoBackend, at, "the backend names no Service", "the path answers 503",
 			"name a Service and its port"))
-		return model.BackendRef{}, &model.Closed{Reason: "the backend names no Service", Code: diag.CodeNoBackend, Origin: at}
+		return model.BackendRef{Origin: at}, &model.Closed{Reason: "the backend names no Service", Code: diag.CodeNoBackend, Origin: at}
 	}
 	return model.BackendRef{
 		Namespace: b.ing.Namespace, Service: service.Name,
@@ -152,9 +174,12 @@ func (b *builder) tls(i int, tls networkingv1.IngressTLS) {
 	claim := model.TLSClaim{Object: b.id(), SecretName: tls.SecretName, Origin: b.ing.Origin(field)}
 	for j, name := range tls.Hosts {
 		host, err := model.ParseHost(name)
+		if err == nil && host == model.AnyHost {
+			err = fmt.Errorf("%q is not a host that a certificate can be for", name)
+		}
 		if err != nil {
 			b.say(diag.New(diag.CodeBadHost, b.ing.Origin(fmt.Sprintf("%s.hosts[%d]", field, j)), err.Error(),
-				"the host gets no certificate of its own", "write a DNS name or *. and a DNS name"))
+				"the host gets no certificate of its own", "write a DNS name or *. and a DNS name; --default-tls-secret is for the rest"))
 			continue
 		}
 		claim.Hosts = append(claim.Hosts, host)
@@ -171,7 +196,7 @@ func (b *builder) tls(i int, tls networkingv1.IngressTLS) {
 
 // ruleLength is the length of the rule string that Traefik 1.7 would have built (provider/kubernetes/kubernetes.go,
 // getRuleForHost and getRuleForPath); its rules are ordered by it.
-func ruleLength(host model.Host, r PathClaim) int {
+func ruleLength(host model.Host, ruleType, path string) int {
 	rule := ""
 	switch host.Kind() {
 	case model.HostExact:
@@ -180,11 +205,11 @@ func ruleLength(host model.Host, r PathClaim) int {
 		rule = "HostRegexp:{subdomain:[A-Za-z0-9-_]+}" + host.Suffix()
 	case model.HostAny:
 	}
-	if r.RuleType == "" {
+	if path == "" {
 		return len(rule)
 	}
 	if rule != "" {
 		rule += ";"
 	}
-	return len(rule + r.RuleType + ":" + r.Match.Value)
+	return len(rule + ruleType + ":" + path)
 }

@@ -96,33 +96,41 @@ func NativePath(p networkingv1.HTTPIngressPath, at diag.Origin) ([]PathClaim, []
 	if p.PathType != nil {
 		kind = *p.PathType
 	}
-	value, ds, closed := CheckPath(p.Path, at)
-	switch kind {
-	case networkingv1.PathTypeExact:
-		return []PathClaim{{Match: model.PathMatch{Kind: model.PathExact, Value: value}, RuleType: "Path", Closed: closed}}, ds
-	case networkingv1.PathTypePrefix, networkingv1.PathTypeImplementationSpecific:
-		ruleType := "PathPrefix"
-		if p.Path == "" {
-			ruleType = ""
-		}
-		return []PathClaim{{Match: model.Prefix(value), RuleType: ruleType, Closed: closed}}, ds
+	c, ds := CheckPath(p.Path, at)
+	c.RuleType = "Path"
+	if kind != networkingv1.PathTypeExact {
+		c.Match, c.RuleType = model.Prefix(c.Match.Value), "PathPrefix"
 	}
-	bad := diag.New(diag.CodeBadValue, at, fmt.Sprintf("%q is not a pathType", kind), "the path answers 503",
-		"write Exact, Prefix or ImplementationSpecific")
-	closed = &model.Closed{Reason: bad.Message, Code: bad.Code, Origin: at}
-	return []PathClaim{{Match: model.Prefix(value), RuleType: "PathPrefix", Closed: closed}}, append(ds, bad)
+	switch kind {
+	case networkingv1.PathTypeExact, networkingv1.PathTypePrefix, networkingv1.PathTypeImplementationSpecific:
+	default:
+		bad := diag.New(diag.CodeBadValue, at, fmt.Sprintf("%q is not a pathType", kind), "the path answers 503",
+			"write Exact, Prefix or ImplementationSpecific")
+		c.Closed = &model.Closed{Reason: bad.Message, Code: bad.Code, Origin: at}
+		ds = append(ds, bad)
+	}
+	return []PathClaim{c}, ds
 }
 
-// CheckPath cleans a path, empty being /; a path that cannot be matched is diagnosed and closed.
-func CheckPath(p string, at diag.Origin) (string, []diag.D, *model.Closed) {
+// CheckPath reads a path, empty being /, as an exact match. One that cannot be matched is diagnosed, and what it would
+// be once cleaned is closed in its place.
+func CheckPath(p string, at diag.Origin) (PathClaim, []diag.D) {
 	if p == "" {
 		p = "/"
 	}
 	value, wrong := CleanPath(p)
-	if wrong == "" {
-		return value, nil, nil
+	c := PathClaim{Match: model.PathMatch{Kind: model.PathExact, Value: value}}
+	if wrong != "" {
+		d := diag.New(diag.CodeBadPath, at, fmt.Sprintf("the path %q cannot be matched: %s", p, wrong),
+			value+" answers 503 in its place, unless another rule means that path", "write a plain absolute path")
+		c.StandIn, c.Closed = true, &model.Closed{Reason: d.Message, Code: d.Code, Origin: at}
+		return c, []diag.D{d}
 	}
-	d := diag.New(diag.CodeBadPath, at, fmt.Sprintf("the path %q cannot be matched: %s", p, wrong),
-		value+" answers 503", "write a plain absolute path")
-	return value, []diag.D{d}, &model.Closed{Reason: d.Message, Code: d.Code, Origin: at}
+	if strings.ContainsAny(value, "%!$&'()*+;=:@") {
+		return c, []diag.D{diag.New(diag.CodeSpellings, at,
+			fmt.Sprintf("the path %q has other spellings, with characters as %%XX, that mean the same to a backend", p),
+			"only requests that spell it as "+value+" match; others go by a broader rule, if there is one",
+			"do not rely on such a path to restrict access")}
+	}
+	return c, nil
 }

@@ -38,7 +38,13 @@ func Read(t *Table, on Kind, annotations map[string]string, at func(key string) 
 			r.unknown(whole, key)
 			continue
 		}
-		if first := r.firstSpelling(entry); first != whole {
+		first := r.firstSpelling(entry)
+		if first == "" {
+			// The prefix is written in another case: what it says counts for nothing but closing.
+			r.unknown(whole, key)
+			continue
+		}
+		if first != whole {
 			r.say(diag.New(diag.CodeTwoSpellings, at(whole),
 				fmt.Sprintf("%s is given under two prefixes", key),
 				fmt.Sprintf("%s counts, this one has no effect", first), "keep one of the two").With(at(first)))
@@ -71,22 +77,30 @@ func (r *Reader) firstSpelling(a Annotation) string {
 	return ""
 }
 
+// unknown tells of a key that is not in the table. One that looks as if it restricted access closes the routes: it may
+// be a misspelt key, one that another controller reads under this prefix, or one that stands on the wrong object.
 func (r *Reader) unknown(whole, key string) {
 	at := r.at(whole)
 	near, found := r.nearest(key)
-	message := fmt.Sprintf("the %s dialect has no annotation %s on a %s", r.table.Name, key, r.on)
+	message := fmt.Sprintf("the %s dialect has no annotation %s on %s", r.table.Name, key, r.on.indefinite())
 	fix := "remove it, or correct the key"
 	if found {
 		message += fmt.Sprintf("; did you mean %s?", near.Key)
 		fix = "write " + r.table.Prefixes[0] + near.Key
 	}
-	if found && near.Restricts {
-		r.say(diag.New(diag.CodeUnknownAnnot, at, message,
-			"its routes answer 503, because "+near.Key+" restricts access", fix).At(diag.Error))
-		r.close(key+" may be a misspelt "+near.Key+", which restricts access", diag.CodeUnknownAnnot, at)
+	why := ""
+	switch {
+	case found && near.Restricts:
+		why = near.Key + " restricts access"
+	case looksRestricting(key):
+		why = "such a key restricts access"
+	}
+	if why == "" {
+		r.say(diag.New(diag.CodeUnknownAnnot, at, message, "it has no effect", fix))
 		return
 	}
-	r.say(diag.New(diag.CodeUnknownAnnot, at, message, "it has no effect", fix))
+	r.say(diag.New(diag.CodeUnknownAnnot, at, message, "its routes answer 503, because "+why, fix).At(diag.Error))
+	r.close(key+" is unknown, and "+why, diag.CodeUnknownAnnot, at)
 }
 
 // nearest is the entry that a misspelt key most likely meant; one that restricts access wins a tie.

@@ -10,15 +10,21 @@ var restricting = []string{
 	"auth-", "whitelist-", "allowlist-", "denylist-", "allowed-hosts", "max-conn-", "rate-limit", "limit-",
 }
 
+// looksRestricting says whether a key, known or not, reads as if it limited who may use a route.
+func looksRestricting(key string) bool {
+	key = strings.ToLower(key)
+	return hasAnyPrefix(key, restricting) || hasAnyPrefix(key, []string{"auth", "whitelist", "allowlist", "denylist", "blacklist", "basic-auth", "forward-auth"})
+}
+
+func hasAnyPrefix(s string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
+}
+
 // MarkRestricting sets Restricts on the entries whose key limits who may use a route.
 func MarkRestricting(annotations []Annotation) []Annotation {
 	out := slices.Clone(annotations)
 	for i := range out {
-		for _, begin := range restricting {
-			if strings.HasPrefix(out[i].Key, begin) {
-				out[i].Restricts = true
-			}
-		}
+		out[i].Restricts = out[i].Restricts || hasAnyPrefix(out[i].Key, restricting)
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/model"
 )
 
 // Support says what Postern does with an annotation.
@@ -33,6 +34,14 @@ const (
 	OnIngress Kind = "Ingress"
 	OnService Kind = "Service"
 )
+
+// indefinite is the kind with its article.
+func (k Kind) indefinite() string {
+	if k == OnIngress {
+		return "an Ingress"
+	}
+	return "a " + string(k)
+}
 
 // Annotation is one entry of a dialect's table.
 type Annotation struct {
@@ -73,11 +82,12 @@ func (t *Table) Find(key string, on Kind) (Annotation, bool) {
 	return Annotation{}, false
 }
 
-// split takes the prefix off a whole key; false where the key is not this dialect's.
+// split takes the prefix off a whole key; false where the key is not this dialect's. Kubernetes holds a prefix to be a
+// DNS name, so its case does not count.
 func (t *Table) split(whole string) (string, bool) {
 	for _, p := range t.Prefixes {
-		if key, ok := strings.CutPrefix(whole, p); ok {
-			return key, true
+		if len(whole) > len(p) && strings.EqualFold(whole[:len(p)], p) {
+			return whole[len(p):], true
 		}
 	}
 	for _, a := range t.Annotations {
@@ -124,17 +134,27 @@ var others = []struct{ prefix, controller string }{
 	{"zalando.org/", "Skipper"},
 }
 
-// Foreign diagnoses the annotations of controllers that Postern has no table for.
-func Foreign(at func(key string) diag.Origin, annotations map[string]string) []diag.D {
+// Foreign diagnoses the annotations of controllers that Postern has no table for. One that reads as if it restricted
+// access closes the Ingress's routes.
+func Foreign(at func(key string) diag.Origin, annotations map[string]string) ([]diag.D, *model.Closed) {
 	var ds []diag.D
-	for _, key := range sortedKeys(annotations) {
+	var closed *model.Closed
+	for _, whole := range sortedKeys(annotations) {
 		for _, o := range others {
-			if strings.HasPrefix(key, o.prefix) {
-				ds = append(ds, diag.New(diag.CodeOtherController, at(key),
-					"this annotation belongs to "+o.controller+", which Postern does not stand in for",
-					"it has no effect", "remove it, or say the same in one of Postern's dialects"))
+			key, ok := strings.CutPrefix(strings.ToLower(whole), o.prefix)
+			if !ok {
+				continue
 			}
+			d := diag.New(diag.CodeOtherController, at(whole),
+				"this annotation belongs to "+o.controller+", which Postern does not stand in for",
+				"it has no effect", "remove it, or say the same in one of Postern's dialects")
+			if looksRestricting(key) {
+				d = d.At(diag.Error)
+				d.Effect = "its routes answer 503, because such a key restricts access"
+				closed = &model.Closed{Reason: whole + " reads as if it restricted access", Code: d.Code, Origin: d.Origin}
+			}
+			ds = append(ds, d)
 		}
 	}
-	return ds
+	return ds, closed
 }

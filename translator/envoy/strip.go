@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"regexp"
+	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -27,6 +28,11 @@ func (b *routeBuilder) stripped(f *model.Forward) {
 	}
 	if b.route.Path.Kind == model.PathExact {
 		b.emit(exactPath(b.route.Path.Value), nil, fill(prefixRewrite("/")))
+		return
+	}
+	if strings.HasSuffix(b.route.Path.Value, "/") {
+		// Traefik's own reading of /foo/ takes what begins so, and not /foo.
+		b.emit(prefixPath(b.route.Path.Value), nil, fill(prefixRewrite("/")))
 		return
 	}
 	if b.edge.SlashRedirect {

@@ -60,6 +60,8 @@ type Route struct {
 	Object   ObjectID
 	Priority int
 	Weight   int
+	// RuleLength is as in Claim.
+	RuleLength int
 }
 
 // Action is what a matched route does: *Forward or *Closed.

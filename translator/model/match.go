@@ -41,8 +41,12 @@ func ParseHost(s string) (Host, error) {
 	if len(name) > maxHostLength {
 		return Host{}, fmt.Errorf("a host has at most %d characters, this has %d", maxHostLength, len(name))
 	}
-	bare := strings.Trim(name, "[]")
-	if addr, err := netip.ParseAddr(bare); err == nil {
+	bare := name
+	if inside, ok := strings.CutPrefix(name, "["); ok && strings.HasSuffix(inside, "]") {
+		bare = strings.TrimSuffix(inside, "]")
+	}
+	// A zone may hold any bytes at all, and is no part of a URL's host.
+	if addr, err := netip.ParseAddr(bare); err == nil && addr.Zone() == "" {
 		if addr.Is6() {
 			return Host{kind: HostExact, name: "[" + addr.String() + "]"}, nil
 		}
@@ -139,6 +143,21 @@ func (p PathMatch) String() string {
 		return p.Value + "*"
 	default:
 		return strings.TrimSuffix(p.Value, "/") + "/*"
+	}
+}
+
+// Matches says whether a normalised path, without query, is matched.
+func (p PathMatch) Matches(path string) bool {
+	rest, ok := strings.CutPrefix(path, p.Value)
+	switch {
+	case !ok:
+		return false
+	case p.Kind == PathExact:
+		return rest == ""
+	case p.Kind == PathStringPrefix:
+		return true
+	default:
+		return rest == "" || p.Value == "/" || rest[0] == '/'
 	}
 }
 

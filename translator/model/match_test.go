@@ -16,7 +16,7 @@ func TestParseHost(t *testing.T) {
 			t.Errorf("ParseHost(%q) is %s, %v; want %s", text, h, err, want)
 		}
 	}
-	for _, text := range []string{"a.test:80", "a..b", "-a", "a-", "*a.test", "a.*.test", "*.", "a b", "a/b", "é.test", strings.Repeat("a", 64), strings.Repeat("a.", 127) + "b"} {
+	for _, text := range []string{"a.test:80", "a..b", "-a", "a-", "*a.test", "a.*.test", "*.", "a b", "a/b", "é.test", "::1%\n", "fe80::1%eth0", "[1.2.3.4", "[a.test]", strings.Repeat("a", 64), strings.Repeat("a.", 127) + "b"} {
 		if h, err := ParseHost(text); err == nil {
 			t.Errorf("ParseHost(%q) is %s, want an error", text, h)
 		}

@@ -101,10 +101,13 @@ type Claim struct {
 	Object ObjectID
 	// Index is the place among the claims of the object, from 0.
 	Index int
-	// Entries are the names of the entries asked for; empty means all that are open.
+	// Entries are the names of the entries asked for; nil means all that are open, an empty list none.
 	Entries []string
 	Host    Host
 	Path    PathMatch
+	// StandIn marks a Closed claim to something near a path that cannot be matched itself. It never wins over a claim
+	// that means the same path.
+	StandIn bool
 	Rank    Rank
 	// Priority is Traefik's priority annotation, 0 where absent.
 	Priority int

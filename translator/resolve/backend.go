@@ -45,7 +45,7 @@ func newBackendResolver(in Input) *backendResolver {
 
 // route resolves one claim; what it refers to in vain closes it.
 func (r *backendResolver) route(c model.Claim) model.Route {
-	route := model.Route{Path: c.Path, Origins: c.Origins, Object: c.Object, Priority: c.Priority}
+	route := model.Route{Path: c.Path, Origins: c.Origins, Object: c.Object, Priority: c.Priority, RuleLength: c.RuleLength}
 	if c.Closed != nil {
 		route.Action = c.Closed
 		return route
@@ -148,6 +148,9 @@ func (r *backendResolver) port(c model.Claim, key ServiceKey, service source.Ser
 
 func findPort(s source.Service, ref model.PortRef) (corev1.ServicePort, bool) {
 	i := slices.IndexFunc(s.Spec.Ports, func(p corev1.ServicePort) bool {
+		if !overTCP(p.Protocol) {
+			return false
+		}
 		if ref.Name != "" {
 			return p.Name == ref.Name
 		}
@@ -158,6 +161,9 @@ func findPort(s source.Service, ref model.PortRef) (corev1.ServicePort, bool) {
 	}
 	return s.Spec.Ports[i], true
 }
+
+// overTCP leaves out the UDP twin of a port, as Services for HTTP/3 have one.
+func overTCP(p corev1.Protocol) bool { return p == "" || p == corev1.ProtocolTCP }
 
 func portText(ref model.PortRef) string {
 	if ref.Name != "" {

@@ -1,7 +1,6 @@
 package resolve
 
 import (
-	"crypto/tls"
 	"fmt"
 	"maps"
 	"slices"
@@ -41,7 +40,12 @@ func resolveCertificates(in Input) (certificates, []diag.D) {
 			ds = append(ds, *d)
 			continue
 		}
-		for _, host := range certificateHosts(c, pair) {
+		hosts := certificateHosts(c, pair)
+		if len(hosts) == 0 {
+			ds = append(ds, diag.New(diag.CodeBadHost, c.Origin, fmt.Sprintf("neither the tls block nor the certificate of Secret %s names a host", key),
+				"the certificate is not served", "name hosts in the tls block").At(diag.Warning))
+		}
+		for _, host := range hosts {
 			if other, taken := byHost[host]; taken {
 				if secretOf[host] != key.String() {
 					ds = append(ds, diag.New(diag.CodeCertificateTwice, c.Origin,
@@ -95,16 +99,15 @@ func keyPair(secrets map[ServiceKey]source.Secret, key ServiceKey, at diag.Origi
 	secret, ok := secrets[key]
 	if !ok {
 		d := diag.New(diag.CodeNoSecret, at, fmt.Sprintf("there is no Secret %s", key),
-			"its hosts get the default certificate", "create it in the Ingress's namespace")
+			"its hosts get the default certificate", "create it, or correct the name")
 		return pairOf{}, &d
 	}
 	chain, private := secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey]
-	pair, err := tls.X509KeyPair(chain, private)
+	names, err := CheckKeyPair(chain, private)
 	if err != nil {
-		// crypto/tls's messages name what is wrong with the PEM, never its bytes.
 		d := diag.New(diag.CodeBadCertificate, at, fmt.Sprintf("Secret %s has no usable tls.crt and tls.key: %s", key, err),
 			"its hosts get the default certificate", "store a certificate and the key that belongs to it").With(secret.Origin("data"))
 		return pairOf{}, &d
 	}
-	return pairOf{chain: chain, key: private, names: pair.Leaf.DNSNames, origin: secret.Origin("")}, nil
+	return pairOf{chain: chain, key: private, names: names, origin: secret.Origin("")}, nil
 }

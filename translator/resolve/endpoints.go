@@ -56,7 +56,7 @@ func readySlice(s source.EndpointSlice, portName string) ([]netip.AddrPort, []di
 		if p.Name != nil {
 			name = *p.Name
 		}
-		return name == portName && p.Port != nil
+		return name == portName && p.Port != nil && (p.Protocol == nil || overTCP(*p.Protocol))
 	})
 	if i < 0 {
 		return nil, nil
@@ -102,7 +102,7 @@ func readyLegacy(e source.Endpoints, portName string) ([]netip.AddrPort, []diag.
 	var out []netip.AddrPort
 	var ds []diag.D
 	for j, subset := range e.Subsets {
-		i := slices.IndexFunc(subset.Ports, func(p corev1.EndpointPort) bool { return p.Name == portName })
+		i := slices.IndexFunc(subset.Ports, func(p corev1.EndpointPort) bool { return p.Name == portName && overTCP(p.Protocol) })
 		if i < 0 {
 			continue
 		}
@@ -218,6 +218,12 @@ func (r *backendResolver) external(c model.Claim, service source.Service, port c
 		name := portKey(key, port)
 		r.assignments[name] = model.Assignment{Name: name, Endpoints: []netip.AddrPort{*mapped}, Origins: model.Origins{at}}
 		return name, nil
+	}
+	if traits := r.in.Services[key]; traits.Closed != nil || traits.Diagnostics != nil {
+		r.diagnostics = append(r.diagnostics, traits.Diagnostics...)
+		if traits.Closed != nil {
+			return "", traits.Closed
+		}
 	}
 	wrong := ""
 	found, hasPort := corev1.ServicePort{}, false

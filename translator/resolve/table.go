@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/model"
@@ -68,7 +67,10 @@ func orderHost(host model.Host, rs []ranked) ([]model.Route, []diag.D) {
 	}
 	// The claims come sorted by age, so a stable sort leaves equal ones in that order.
 	slices.SortStableFunc(rs, func(a, b ranked) int {
-		return cmp.Or(cmp.Compare(b.route.Weight, a.route.Weight), a.route.Path.Compare(b.route.Path))
+		return cmp.Or(
+			cmp.Compare(b.route.Weight, a.route.Weight), a.route.Path.Compare(b.route.Path),
+			cmp.Compare(standIn(a.claim), standIn(b.claim)),
+		)
 	})
 	var ds []diag.D
 	var out []model.Route
@@ -82,11 +84,27 @@ func orderHost(host model.Host, rs []ranked) ([]model.Route, []diag.D) {
 			continue
 		}
 		out[i].Losers = append(out[i].Losers, at)
-		ds = append(ds, diag.New(diag.CodeConflict, at,
-			fmt.Sprintf("%s %s is taken by %s", host, r.route.Path, out[i].Origins[0].Object()),
-			"it gets no request", "choose another host or path, or remove one of the two").With(out[i].Origins[0]))
+		ds = append(ds, conflict(host, r.route, out[i]))
 	}
 	return out, ds
+}
+
+func standIn(c model.Claim) int {
+	if c.StandIn {
+		return 1
+	}
+	return 0
+}
+
+// conflict tells the loser who won; where the loser would have been closed, that it is not.
+func conflict(host model.Host, loser, winner model.Route) diag.D {
+	effect := "it gets no request"
+	if closed, ok := loser.Action.(*model.Closed); ok {
+		effect = fmt.Sprintf("requests are answered by the winner, although here they would be refused (%s)", closed.Reason)
+	}
+	return diag.New(diag.CodeConflict, loser.Origins[0],
+		fmt.Sprintf("%s %s is taken by %s", host, loser.Path, winner.Origins[0].Object()),
+		effect, "choose another host or path, or remove one of the two").With(winner.Origins[0])
 }
 
 // priorityCrossings finds routes of a broader host whose priority would, in Traefik 1.7, have put them before a
@@ -119,7 +137,7 @@ func firstCrossed(t model.Table, broad model.Host, r model.Route) (model.Host, m
 			continue
 		}
 		for _, other := range n.Routes {
-			if other.Priority < r.Priority && overlap(other.Path, r.Path) {
+			if traefikWeight(other) < r.Priority && overlap(other.Path, r.Path) {
 				return n.Host, other, true
 			}
 		}
@@ -127,7 +145,21 @@ func firstCrossed(t model.Table, broad model.Host, r model.Route) (model.Host, m
 	return model.Host{}, model.Route{}, false
 }
 
-// overlap says whether some path matches both: one's value begins with the other's.
+// traefikWeight is what Traefik 1.7 would have ordered a rule by.
+func traefikWeight(r model.Route) int {
+	if r.Priority > 0 {
+		return r.Priority
+	}
+	return r.RuleLength
+}
+
+// overlap says whether some path matches both.
 func overlap(a, b model.PathMatch) bool {
-	return strings.HasPrefix(a.Value, b.Value) || strings.HasPrefix(b.Value, a.Value)
+	if a.Kind == model.PathExact {
+		return b.Matches(a.Value)
+	}
+	if b.Kind == model.PathExact {
+		return a.Matches(b.Value)
+	}
+	return a.Matches(b.Value) || b.Matches(a.Value)
 }

@@ -39,6 +39,10 @@ func readRedirects(r *dialect.Reader, shape *dialect.Shape) {
 	// redirect-entry-point acts first in Traefik (server_middlewares.go), so its status wins.
 	entry, at, ok := r.Value("redirect-entry-point")
 	if !ok {
+		if isPermanent && shape.Policies.HTTPSRedirect == nil {
+			r.Say(diag.New(diag.CodeWithoutEffect, permanentAt, "there is no redirect that could be permanent", "it has no effect",
+				"add redirect-entry-point: https, or remove it"))
+		}
 		return
 	}
 	if entry != "https" {

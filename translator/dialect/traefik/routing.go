@@ -117,47 +117,50 @@ type pathReader struct {
 }
 
 func (p pathReader) path(rule networkingv1.HTTPIngressPath, at diag.Origin) ([]dialect.PathClaim, []diag.D) {
+	native := rule.PathType != nil && *rule.PathType != networkingv1.PathTypeImplementationSpecific
+	if p.ruleType == "" && native {
+		return dialect.NativePath(rule, at)
+	}
 	if i := strings.IndexAny(rule.Path, "{};"); i >= 0 {
 		return closedLanguage(rule.Path, i, at)
 	}
+	// A comma separates alternatives, of which Traefik left out empty ones (rules/rules.go).
+	alternatives := strings.FieldsFunc(rule.Path, func(c rune) bool { return c == ',' })
+	if len(alternatives) == 0 {
+		alternatives = []string{""}
+	}
 	var claims []dialect.PathClaim
 	var ds []diag.D
-	// A comma separates alternatives (rules/rules.go).
-	for _, one := range strings.Split(rule.Path, ",") {
+	for _, one := range alternatives {
 		rule.Path = strings.TrimSpace(one)
-		cs, more := p.one(rule, at)
-		claims, ds = append(claims, cs...), append(ds, more...)
+		c, more := p.one(rule, at)
+		claims, ds = append(claims, c), append(ds, more...)
 	}
 	return claims, ds
 }
 
 // closedLanguage closes what begins like a path in Traefik's own language, up to its first special character.
 func closedLanguage(path string, i int, at diag.Origin) ([]dialect.PathClaim, []diag.D) {
-	literal, _ := dialect.CleanPath(path[:strings.LastIndex(path[:i], "/")+1])
+	literal, _ := dialect.CleanPath(path[:i])
+	match := model.PathMatch{Kind: model.PathStringPrefix, Value: literal}
 	d := diag.New(diag.CodePathLanguage, at, fmt.Sprintf("%q in the path %q is Traefik's path language", path[i:i+1], path),
-		model.Prefix(literal).String()+" answers 503", "write plain paths, one for each alternative")
+		match.String()+" answers 503 in its place, unless another rule means that path", "write plain paths, one for each alternative")
 	closed := &model.Closed{Reason: d.Message, Code: d.Code, Origin: at}
-	return []dialect.PathClaim{{Match: model.Prefix(literal), RuleType: rulePathPrefix, Closed: closed}}, []diag.D{d}
+	return []dialect.PathClaim{{Match: match, RuleType: rulePathPrefix, StandIn: true, Closed: closed}}, []diag.D{d}
 }
 
-func (p pathReader) one(rule networkingv1.HTTPIngressPath, at diag.Origin) ([]dialect.PathClaim, []diag.D) {
-	if p.ruleType == "" {
-		claims, ds := dialect.NativePath(rule, at)
-		exact := rule.PathType != nil && *rule.PathType == networkingv1.PathTypeExact
-		byElement := rule.PathType != nil && *rule.PathType == networkingv1.PathTypePrefix
-		if p.settings.StringPrefix && !exact && !byElement {
-			claims[0].Match = p.prefix(claims[0].Match.Value)
-		}
-		return claims, ds
-	}
-	value, ds, closed := dialect.CheckPath(rule.Path, at)
-	c := dialect.PathClaim{RuleType: p.ruleType, Closed: closed, Match: model.PathMatch{Kind: model.PathExact, Value: value}}
+// one reads a single path. Without rule-type it is a PathPrefix.
+func (p pathReader) one(rule networkingv1.HTTPIngressPath, at diag.Origin) (dialect.PathClaim, []diag.D) {
 	if rule.Path == "" {
 		// Without a path Traefik builds no path rule, so there is nothing to strip or replace.
-		return []dialect.PathClaim{{Match: model.Prefix("/")}}, ds
+		return dialect.PathClaim{Match: model.Prefix("/")}, nil
 	}
+	c, ds := dialect.CheckPath(rule.Path, at)
+	value := c.Match.Value
+	c.RuleType = p.ruleType
 	switch p.ruleType {
-	case rulePathPrefix:
+	case "", rulePathPrefix:
+		c.RuleType = rulePathPrefix
 		c.Match = p.prefix(value)
 	case rulePathPrefixStrip:
 		c.Match = p.prefix(value)
@@ -168,7 +171,7 @@ func (p pathReader) one(rule networkingv1.HTTPIngressPath, at diag.Origin) ([]di
 		// A modifier and no matcher: it takes every path of the host (rules/rules.go, replacePath).
 		c.Match, c.Replace = model.Prefix("/"), value
 	}
-	return []dialect.PathClaim{c}, ds
+	return c, ds
 }
 
 func (p pathReader) prefix(value string) model.PathMatch {
