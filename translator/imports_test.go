@@ -1,10 +1,12 @@
 package translator_test
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,7 +55,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestPure keeps clocks, environment and goroutines out of the translator.
+// TestPure keeps clocks, environment, files and goroutines out of the translator.
 func TestPure(t *testing.T) {
 	for _, file := range goFiles(t, ".") {
 		// docgen writes files; mutate draws, from a seed that it is given.
@@ -62,10 +64,25 @@ func TestPure(t *testing.T) {
 		}
 		for _, imported := range imports(t, file) {
 			switch imported {
-			case "os", "context", "sync", "sync/atomic", "log", "math/rand", "math/rand/v2", "os/exec", "io/fs":
+			case "os", "context", "crypto/rand", "net", "net/http/httputil", "path/filepath", "runtime", "unsafe", "sync", "sync/atomic", "log", "math/rand", "math/rand/v2", "os/exec", "io/fs":
 				t.Errorf("%s imports %s: the translator is pure", file, imported)
 			}
 		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt, *ast.SelectStmt, *ast.SendStmt:
+				t.Errorf("%s starts or talks to a goroutine: the translator is pure", file)
+			case *ast.SelectorExpr:
+				if of, ok := n.X.(*ast.Ident); ok && of.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "After", "Tick", "NewTimer", "Sleep"}, n.Sel.Name) {
+					t.Errorf("%s asks for the time: the translator is pure", file)
+				}
+			}
+			return true
+		})
 	}
 }
 

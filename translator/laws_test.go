@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,11 +106,13 @@ func TestOrigins(t *testing.T) {
 			}
 		}
 		for _, table := range result.Gateway.Tables {
+			routes := slices.Concat(table.Any, table.Default)
 			for _, host := range append(table.Exact, table.Wildcard...) {
-				for _, route := range host.Routes {
-					if route.Origins[0].Field == "" {
-						t.Errorf("%s %s has no field as its origin: %v", host.Host, route.Path, route.Origins)
-					}
+				routes = append(routes, host.Routes...)
+			}
+			for _, route := range routes {
+				if route.Origins[0].Field == "" {
+					t.Errorf("%s has no field as its origin: %v", route.Path, route.Origins)
 				}
 			}
 		}

@@ -56,7 +56,7 @@ of the request on its way, and which rules lost and why. Nothing is sent anywher
 
 func explainRequest(method, rawURL string, headers []string, from string) (explain.Request, error) {
 	if !strings.HasPrefix(rawURL, "http://") && !strings.HasPrefix(rawURL, "https://") {
-		return explain.Request{}, fmt.Errorf("%s: write a whole URL, as http://%s", rawURL, strings.TrimLeft(rawURL, "/"))
+		return explain.Request{}, fmt.Errorf("%s: write a whole URL of http or https, as http://HOST/PATH", rawURL)
 	}
 	peer, err := netip.ParseAddr(from)
 	if err != nil {
@@ -67,6 +67,9 @@ func explainRequest(method, rawURL string, headers []string, from string) (expla
 		name, value, ok := strings.Cut(text, ":")
 		if !ok {
 			return explain.Request{}, fmt.Errorf("-H %q: write 'Name: value'", text)
+		}
+		if strings.EqualFold(strings.TrimSpace(name), "host") {
+			return explain.Request{}, fmt.Errorf("-H %q: name the host in the URL", text)
 		}
 		h.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 	}

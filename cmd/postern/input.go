@@ -48,6 +48,14 @@ func (in *input) translate(stdin io.Reader) (translator.Result, error) {
 	return translator.Translate(state.World(), settings), nil
 }
 
+// onlyFlags refuses arguments, most often a path without -f or a value of a flag that takes it by = only.
+func onlyFlags(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%q belongs to no flag: manifests are given by -f PATH, true and false by --FLAG=VALUE", args[0])
+	}
+	return nil
+}
+
 // outputFlag is -o with its accepted values, the first being the default.
 func outputFlag(c *cobra.Command, target *string, values ...string) {
 	c.Flags().StringVarP(target, "output", "o", values[0], "output: "+strings.Join(values, " or "))

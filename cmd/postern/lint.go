@@ -20,7 +20,7 @@ func lintCommand() *cobra.Command {
 Exit code 0: no errors (there may be warnings); 1: errors, or the manifests could not be read.`,
 		Example: `  postern lint -f manifests/
   kubectl get ingress,service -A -o yaml | postern lint -f - -o json`,
-		Args: cobra.NoArgs,
+		Args: onlyFlags,
 		RunE: func(c *cobra.Command, _ []string) error {
 			result, err := in.translate(c.InOrStdin())
 			if err != nil {

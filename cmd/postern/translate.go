@@ -24,7 +24,7 @@ Certificates are served on demand by SNI; of those, the name and origin are prin
 Diagnostics go to standard error. Exit code 1 only where the manifests could not be read.`,
 		Example: `  postern translate -f manifests/
   postern translate -f manifests/ -o json | jq '.resources[].name'`,
-		Args: cobra.NoArgs,
+		Args: onlyFlags,
 		RunE: func(c *cobra.Command, _ []string) error {
 			result, err := in.translate(c.InOrStdin())
 			if err != nil {

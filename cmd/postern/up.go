@@ -18,7 +18,7 @@ with no restart. A file that stops parsing keeps serving what it held. Ctrl-C en
 		Example: `  postern up -f manifests/
   postern up -f manifests/ --ingress-selector app=traefik --upstream-insecure-skip-verify
   postern up -f ingress.yaml --backend default/web:80=127.0.0.1:3000 --data-plane envoy`,
-		Args: cobra.NoArgs,
+		Args: onlyFlags,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config.Paths, config.Options = in.paths, in.options
 			config.Stdin, config.Out, config.Err = c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr()

@@ -228,7 +228,7 @@ func TestUpdateWritesGoldensAndKeepsTheRest(t *testing.T) {
 }
 
 func TestResent(t *testing.T) {
-	one, two := Load(t, write(t, minimal))[0], Load(t, write(t, strings.Replace(minimal, "https-public-port: 443", "http: \"\"", 1)))[0]
+	one, two := Load(t, write(t, minimal))[0], Load(t, write(t, strings.Replace(minimal, "https-public-port: 443", "https-public-port: 443\nhttp: \"\"", 1)))[0]
 	a, err := one.Translate()
 	if err != nil {
 		t.Fatal(err)

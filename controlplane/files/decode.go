@@ -246,10 +246,28 @@ func (d *decoder) unknownKind(n *yaml.Node, h header) {
 		d.add(diag.New(diag.CodeUnknownKind, at,
 			fmt.Sprintf("Postern does not read %s of %s", h.kind, h.apiVersion), skipped,
 			"use apiVersion: "+versions[len(versions)-1]).At(diag.Warning))
+	case meantType(h.typeName) != "":
+		d.add(diag.New(diag.CodeUnknownKind, at,
+			fmt.Sprintf("there is no %s of %s; did you mean %s?", h.kind, h.apiVersion, meantType(h.typeName)), skipped,
+			"correct kind and apiVersion").At(diag.Warning))
 	default:
 		d.add(diag.New(diag.CodeUnknownKind, at,
 			fmt.Sprintf("%s %s has no part in routing", h.apiVersion, h.kind), skipped, ""))
 	}
+}
+
+// meantType is the kind that a misspelt one, or one of a misspelt group, most likely meant; empty where the type may well
+// be another's. A group of Kubernetes' own beside the core ones has a dot in its name.
+func meantType(t typeName) string {
+	kinds, groups := map[string]string{}, map[string]bool{"": true}
+	for known := range readers {
+		kinds[known.kind] = known.kind
+		groups[known.group()] = true
+	}
+	if !groups[t.group()] && strings.Contains(t.group(), ".") {
+		return ""
+	}
+	return nearest(t.kind, kinds)
 }
 
 // versionsOf gives the versions in which a kind is read, the current one last, if the type is of one of their groups:

@@ -106,7 +106,7 @@ func (o *Options) readEntries(s *translator.Settings) error {
 		if err != nil {
 			return fmt.Errorf("%s %s: %w", e.flag, e.address, err)
 		}
-		s.Resolve.Entries = append(s.Resolve.Entries, model.Entry{Name: e.name, TLS: e.tls, Address: address})
+		s.Resolve.Entries = append(s.Resolve.Entries, model.Entry{Name: e.name, TLS: e.tls, Address: address, PublicPort: address.Port()})
 		if e.tls {
 			s.Resolve.Edge.HTTPSPublicPort = address.Port()
 		}
@@ -116,6 +116,11 @@ func (o *Options) readEntries(s *translator.Settings) error {
 	}
 	if o.HTTPSPublicPort != 0 {
 		s.Resolve.Edge.HTTPSPublicPort = o.HTTPSPublicPort
+		for i := range s.Resolve.Entries {
+			if s.Resolve.Entries[i].TLS {
+				s.Resolve.Entries[i].PublicPort = o.HTTPSPublicPort
+			}
+		}
 	}
 	if s.Resolve.Edge.HTTPSPublicPort == 0 {
 		// Without an https entry of ours, redirects lead to somebody else's, at the port that https has.

@@ -32,18 +32,30 @@ func (r *runner) watchCertificate(ctx context.Context, changes chan<- change) er
 	}
 	rescan := time.NewTicker(certificateRescan)
 	defer rescan.Stop()
+	told := ""
 	last := r.settings.Resolve.DefaultCertificate
 	for {
+		rescanned := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-rescan.C:
+			rescanned = true
 		case <-watcher.Events:
 		case err := <-watcher.Errors:
 			r.log.Warn("watch --tls-cert-dir", "error", err)
 		}
 		c, err := options.LoadCertificate(dir)
-		if err != nil || bytes.Equal(c.Chain, last.Chain) && bytes.Equal(c.Key, last.Key) {
+		if err != nil {
+			// The two files are written one after the other: what is still wrong at a rescan is told, once.
+			if told != err.Error() && rescanned {
+				told = err.Error()
+				r.report.say("the certificate before stays served: %v", err)
+			}
+			continue
+		}
+		told = ""
+		if bytes.Equal(c.Chain, last.Chain) && bytes.Equal(c.Key, last.Key) {
 			continue
 		}
 		last = c

@@ -55,7 +55,7 @@ func (r *report) diagnostics(ds []diag.D) {
 		}
 	}
 	if solved > 0 {
-		fmt.Fprintf(r.err, "%d earlier diagnostics are solved or changed\n", solved)
+		fmt.Fprintf(r.err, "solved or changed: %d of the diagnostics above\n", solved)
 	}
 	r.told = now
 }
@@ -65,10 +65,18 @@ func (r *report) upstreamFailure(cluster, reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	fmt.Fprintf(r.err, "backend %s failed: %s\n", cluster, reason)
-	lower := strings.ToLower(reason)
-	if strings.HasSuffix(cluster, "/https") && (strings.Contains(lower, "certificate") || strings.Contains(lower, "verif")) {
+	if strings.HasSuffix(cluster, "/https") && aboutTrust(reason) {
 		fmt.Fprintf(r.err, "    fix: give the CA of its certificate by --upstream-ca FILE, or accept any certificate by --upstream-insecure-skip-verify\n")
 	}
+}
+
+// aboutTrust says whether a data plane's words for a failure are about the backend's certificate, or about the CAs that
+// it is held against.
+func aboutTrust(reason string) bool {
+	lower := strings.ToLower(reason)
+	return slices.ContainsFunc([]string{"certificate", "verif", "tls_error", "sds", "authorit"}, func(word string) bool {
+		return strings.Contains(lower, word)
+	})
 }
 
 // served lists the entries and their routes.

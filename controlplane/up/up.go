@@ -9,7 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -48,7 +51,7 @@ type Config struct {
 	OnLive func(xds.Revision)
 }
 
-// Run serves until ctx ends. Its error says in one sentence what kept it from serving.
+// Run serves until ctx ends or the process is interrupted. Its error says in one sentence what kept it from serving.
 func Run(ctx context.Context, c Config) error {
 	if c.DataPlane != DataPlaneGo && c.DataPlane != DataPlaneEnvoy {
 		return fmt.Errorf("--data-plane %s: write %s or %s", c.DataPlane, DataPlaneGo, DataPlaneEnvoy)
@@ -65,6 +68,9 @@ func Run(ctx context.Context, c Config) error {
 	if made && settings.Resolve.DefaultTLSSecret.Name == "" {
 		out.say("https serves names without a certificate of their own with a self-signed one (see --tls-cert-dir)")
 	}
+	if edge := settings.Resolve.Edge; len(edge.UpstreamTrust) == 0 && !settings.Resolve.UpstreamSkipVerify {
+		out.say("this system has no CAs: backends that speak https need --upstream-ca FILE")
+	}
 	state, err := files.Read(c.Paths, files.Options{Stdin: c.Stdin})
 	if err != nil {
 		return err
@@ -77,6 +83,11 @@ func Run(ctx context.Context, c Config) error {
 		return fmt.Errorf("make a folder for sockets: %w", err)
 	}
 	defer os.RemoveAll(folder)
+	// From here on there is something to end cleanly; before, as while standard input is read, a signal just ends the
+	// process. A second signal does so in any case.
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	context.AfterFunc(ctx, stop)
 	r := &runner{config: c, settings: settings, state: state, report: out, folder: folder,
 		log: slog.New(slog.NewTextHandler(c.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	return r.run(ctx)
@@ -182,6 +193,9 @@ func (r *runner) publish(ctx context.Context, group *errgroup.Group, result tran
 	if err != nil {
 		return err
 	}
+	for _, err := range snapshot.Check() {
+		r.log.Error("a fault of Postern's own, please report it", "error", err)
+	}
 	revision := r.server.Publish(snapshot)
 	if what == "" {
 		return nil
@@ -193,6 +207,10 @@ func (r *runner) publish(ctx context.Context, group *errgroup.Group, result tran
 			if ctx.Err() == nil {
 				r.report.say("%s is not live after %s; the data plane may be gone", what, liveWaitMax)
 			}
+			return nil
+		}
+		if refused := r.refusals(); len(refused) > 0 {
+			r.report.say("%s is not live, the data plane refuses it; what it took before stays served:\n  %s", what, strings.Join(refused, "\n  "))
 			return nil
 		}
 		r.report.say("%s is live after %d ms", what, time.Since(at).Milliseconds())
@@ -208,6 +226,9 @@ func (r *runner) publish(ctx context.Context, group *errgroup.Group, result tran
 func (r *runner) dataPlane(ctx context.Context, socket string, result translator.Result) error {
 	ready := func() {
 		r.report.served(result, r.config.DataPlane)
+		for _, refused := range r.refusals() {
+			r.report.say("the data plane refuses a part of it: %s", refused)
+		}
 		if r.config.OnReady != nil {
 			r.config.OnReady()
 		}
@@ -225,6 +246,19 @@ func (r *runner) dataPlane(ctx context.Context, socket string, result translator
 		Ready: ready, OnUpstreamFailure: r.report.upstreamFailure,
 	})
 	return ended(ctx, "the Go data plane", err)
+}
+
+// refusals are the resources that a data plane does not take as they are now, each with its words.
+func (r *runner) refusals() []string {
+	var out []string
+	for _, proxy := range r.server.Proxies() {
+		for _, t := range proxy.Types {
+			for _, refused := range t.Refused {
+				out = append(out, refused.Name+": "+t.LastNACK.Words)
+			}
+		}
+	}
+	return out
 }
 
 // ended turns the end of a data plane into an error unless it was asked to end.

@@ -81,7 +81,8 @@ func (x *exchange) admit() int {
 		return http.StatusUpgradeRequired
 	case count(r.Header) > x.manager.MaxHeadersCount:
 		return http.StatusRequestHeaderFieldsTooLarge
-	case underscored(r.Header):
+	case underscored(r.Header), r.Host == "":
+		// net/http cannot send an empty Host, as Envoy does: it would send the endpoint's address.
 		return http.StatusBadRequest
 	case r.Method == http.MethodConnect, r.Method == http.MethodOptions && r.RequestURI == "*":
 		return http.StatusNotFound

@@ -190,12 +190,13 @@ func (p *Proxy) routed(l *config.Listener) bool {
 	return !slices.ContainsFunc(l.Chains, func(c config.FilterChain) bool { return p.routes[c.HTTP.RouteConfig] == nil })
 }
 
-// tell reports a failing cluster to the log and to the hook.
+// tell reports a failing cluster to the hook, or where there is none, to the log.
 func (p *Proxy) tell(cluster, endpoint, reason string) {
-	p.options.Log.Error("upstream failure: "+reason, "cluster", cluster, "endpoint", endpoint)
 	if p.options.OnUpstreamFailure != nil {
 		p.options.OnUpstreamFailure(cluster, reason)
+		return
 	}
+	p.options.Log.Error("upstream failure: "+reason, "cluster", cluster, "endpoint", endpoint)
 }
 
 // unknownCluster reports a route whose cluster there is not.

@@ -1,6 +1,8 @@
 package envoy
 
 import (
+	"strconv"
+
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
@@ -53,7 +55,7 @@ func headerMutation(entry model.Entry, trusted bool) *corev3.TypedExtensionConfi
 		appendHeader("x-real-ip", directPeer, set),
 		appendHeader("x-forwarded-proto", scheme, set),
 		appendHeader("x-forwarded-host", authority, set),
-		appendHeader("x-forwarded-port", portText(entry.Address), set),
+		appendHeader("x-forwarded-port", strconv.Itoa(int(entry.PublicPort)), set),
 	)
 	return &corev3.TypedExtensionConfig{
 		Name:        earlyHeaderMutationName,

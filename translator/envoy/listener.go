@@ -2,7 +2,6 @@ package envoy
 
 import (
 	"net/netip"
-	"strconv"
 	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -190,5 +189,3 @@ func downstreamTLS() *tlsv3.DownstreamTlsContext {
 		DisableStatefulSessionResumption: true,
 	}
 }
-
-func portText(a netip.AddrPort) string { return strconv.Itoa(int(a.Port())) }

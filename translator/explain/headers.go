@@ -65,7 +65,7 @@ func forwarded(edge model.Edge, entry model.Entry, r Request, authority string) 
 	}
 	own := [][2]string{
 		{"X-Real-Ip", r.From.String()}, {"X-Forwarded-Proto", scheme}, {"X-Forwarded-Host", authority},
-		{"X-Forwarded-Port", strconv.Itoa(int(entry.Address.Port()))},
+		{"X-Forwarded-Port", strconv.Itoa(int(entry.PublicPort))},
 	}
 	if trusts(edge.TrustedProxies, r.From) {
 		for name := range h {

@@ -20,6 +20,8 @@ type Entry struct {
 	TLS  bool
 	// Address is what the data plane listens on.
 	Address netip.AddrPort
+	// PublicPort is the port that clients come to; backends read it in X-Forwarded-Port.
+	PublicPort uint16
 }
 
 // ObjectID names the object that a claim comes from and gives its rank among claims that ask for the same thing.

@@ -1,0 +1,87 @@
+package resolve
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"testing"
+	"time"
+)
+
+// pemPair makes a self-signed pair of a key.
+func pemPair(t *testing.T, key crypto.Signer) (chain, private []byte) {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.test"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded})
+}
+
+func ecKey(t *testing.T, curve elliptic.Curve) crypto.Signer {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(curve, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// TestCheckKeyPair: what Envoy 1.40 refuses is refused before it is sent.
+func TestCheckKeyPair(t *testing.T) {
+	t.Setenv("GODEBUG", "rsa1024min=0")
+	rsaKey := func(bits int) crypto.Signer {
+		key, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	_, ed, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		key  crypto.Signer
+		good bool
+	}{
+		"RSA 2048": {rsaKey(2048), true}, "RSA 1024": {rsaKey(1024), false},
+		"P-256": {ecKey(t, elliptic.P256()), true}, "P-384": {ecKey(t, elliptic.P384()), true}, "P-521": {ecKey(t, elliptic.P521()), true},
+		"P-224": {ecKey(t, elliptic.P224()), false}, "Ed25519": {ed, true},
+	} {
+		chain, private := pemPair(t, c.key)
+		names, err := CheckKeyPair(chain, private)
+		if (err == nil) != c.good || c.good && (len(names) != 1 || names[0] != "a.test") {
+			t.Errorf("%s: %v, %v; want good %v", name, names, err, c.good)
+		}
+	}
+	chain, private := pemPair(t, ecKey(t, elliptic.P256()))
+	garbage := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("garbage")})
+	if _, err := CheckKeyPair(append(chain, garbage...), private); err == nil {
+		t.Error("a chain with a broken certificate passes")
+	}
+	other, _ := pemPair(t, ecKey(t, elliptic.P256()))
+	if _, err := CheckKeyPair(other, private); err == nil {
+		t.Error("a key that belongs to another certificate passes")
+	}
+	if err := CheckBundle(append(other, garbage...)); err == nil {
+		t.Error("a bundle with a broken certificate passes")
+	}
+	if err := CheckBundle(append(other, chain...)); err != nil {
+		t.Error(err)
+	}
+	if err := CheckBundle([]byte("nothing")); err == nil {
+		t.Error("a bundle without a certificate passes")
+	}
+}
