@@ -157,11 +157,20 @@ func (j *judge) Publish(r translator.Result) error {
 	if err := j.server.Wait(ctx, j.revision); err != nil {
 		return fmt.Errorf("wait for the data plane to take revision %d: %w", j.revision, j.cause(err))
 	}
+	// A data plane that refuses its listeners is never ready.
+	if err := j.refusal(); err != nil {
+		return err
+	}
 	select {
 	case <-j.ready:
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the data plane to be ready: %w", j.cause(ctx.Err()))
 	}
+	return j.refusal()
+}
+
+// refusal is what the data plane has refused so far, nil for nothing.
+func (j *judge) refusal() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(j.refused) > 0 {
