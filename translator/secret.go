@@ -7,26 +7,27 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/envoy"
 	"github.com/postern-gateway/postern/translator/model"
 )
 
 // Secret is the secret that a handshake asked for by name, the SNI as the client wrote it or envoy.DefaultSecretName;
 // nil where there is no certificate for it. One certificate is one message, whatever name it is asked by, so that it
-// is marshalled once; the message names no secret.
-func (r Result) Secret(name string) proto.Message {
+// is marshalled once; the message names no secret. The origins are the tls block and the Secret object behind it.
+func (r Result) Secret(name string) (proto.Message, []diag.Origin) {
 	sni := name
 	if name == envoy.DefaultSecretName {
 		sni = ""
 	}
 	if strings.Contains(name, "/") {
 		// No host name has a slash; names of secrets that are no one's SNI do.
-		return nil
+		return nil, nil
 	}
 	if certificate := certificateFor(r.Gateway, sni); certificate != nil {
-		return r.secrets[certificate.Host]
+		return r.secrets[certificate.Host], certificate.Origins
 	}
-	return nil
+	return nil, nil
 }
 
 // certificateSecrets are the secrets of a gateway's certificates by host, the default one under the zero Host.

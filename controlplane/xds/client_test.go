@@ -83,9 +83,17 @@ func certificate(text string) *tlsv3.Secret {
 	}}}
 }
 
+// secretOrigin is behind every on-demand secret.
+var secretOrigin = diag.Origin{Kind: "Secret", Namespace: "ns", Name: "own"}
+
 func snapshot(t testing.TB, onDemand func(string) proto.Message, resources ...Resource) *Snapshot {
 	t.Helper()
-	s, err := NewSnapshot(resources, onDemand)
+	s, err := NewSnapshot(resources, func(name string) (proto.Message, []diag.Origin) {
+		if onDemand == nil {
+			return nil, nil
+		}
+		return onDemand(name), []diag.Origin{secretOrigin}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

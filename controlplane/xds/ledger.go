@@ -77,9 +77,7 @@ func newNACK(typeURL string, f *flight, words string, now time.Time) *NACK {
 		n.Blamed = slices.Clone(n.Resources)
 	}
 	for _, name := range n.Blamed {
-		if e := f.snapshot.static(typeURL, name); e != nil {
-			n.Origins = append(n.Origins, e.resource.Origins...)
-		}
+		n.Origins = append(n.Origins, f.snapshot.origins(typeURL, name)...)
 	}
 	slices.SortFunc(n.Origins, diag.Origin.Compare)
 	n.Origins = slices.Compact(n.Origins)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"slices"
 	"testing"
 	"time"
 
@@ -148,6 +149,11 @@ func TestProxyThatRefusesEverythingIsSentEachVersionOnce(t *testing.T) {
 		}
 	}
 	c.silent("everything was refused")
+	for _, typ := range s.Proxies()[0].Types {
+		if typ.TypeURL == sds && !slices.Contains(typ.LastNACK.Origins, secretOrigin) {
+			t.Errorf("the refused certificate names %v, want the object behind it", typ.LastNACK.Origins)
+		}
+	}
 	for _, typ := range []string{"Cluster", "RouteConfiguration", "Secret"} {
 		if count[typ] > versions || count[typ] == 0 {
 			t.Errorf("%d responses of type %s for %d versions", count[typ], typ, versions)

@@ -40,10 +40,14 @@ type Resource struct {
 	Origins []diag.Origin
 }
 
+// OnDemand answers a proxy that asks for a Secret which is not among the resources, and says which places are behind it;
+// nil is no such secret.
+type OnDemand func(name string) (secret proto.Message, origins []diag.Origin)
+
 // Snapshot is everything that is served at one moment. It is immutable, and shared by all streams.
 type Snapshot struct {
 	types    map[string]*typeSet
-	onDemand func(name string) proto.Message
+	onDemand OnDemand
 }
 
 type typeSet struct {
@@ -76,7 +80,7 @@ type entry struct {
 // No message may be changed once it was given.
 //
 // An error means that the resources contradict themselves: no name, two of one name, a message of another type or name.
-func NewSnapshot(resources []Resource, onDemand func(name string) proto.Message) (*Snapshot, error) {
+func NewSnapshot(resources []Resource, onDemand OnDemand) (*Snapshot, error) {
 	s := &Snapshot{types: map[string]*typeSet{}, onDemand: onDemand}
 	for _, r := range resources {
 		e, err := newEntry(r)
@@ -217,7 +221,7 @@ func (s *Snapshot) find(typeURL, name string) served {
 	if typeURL != resource.SecretType || s.onDemand == nil {
 		return served{}
 	}
-	m := s.onDemand(name)
+	m, _ := s.onDemand(name)
 	if m == nil {
 		return served{}
 	}
@@ -230,6 +234,18 @@ func (s *Snapshot) find(typeURL, name string) served {
 	}
 	form := secretForms.get(secret)
 	return served{version: form.version, form: form, name: name}
+}
+
+// origins are the places behind a resource or an on-demand secret.
+func (s *Snapshot) origins(typeURL, name string) []diag.Origin {
+	if e := s.static(typeURL, name); e != nil {
+		return e.resource.Origins
+	}
+	if typeURL != resource.SecretType || s.onDemand == nil {
+		return nil
+	}
+	_, origins := s.onDemand(name)
+	return origins
 }
 
 func (s *Snapshot) static(typeURL, name string) *entry {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/xds"
 	"github.com/postern-gateway/postern/dataplane/envoyproc"
+	"github.com/postern-gateway/postern/translator/diag"
 )
 
 // testWaitMax bounds every wait in these tests.
@@ -155,7 +156,12 @@ func testLog(t testing.TB) *slog.Logger {
 
 func (h *harness) publish(onDemand func(string) proto.Message, resources ...[]xds.Resource) xds.Revision {
 	h.t.Helper()
-	snap, err := xds.NewSnapshot(slices.Concat(resources...), onDemand)
+	snap, err := xds.NewSnapshot(slices.Concat(resources...), func(name string) (proto.Message, []diag.Origin) {
+		if onDemand == nil {
+			return nil, nil
+		}
+		return onDemand(name), nil
+	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
