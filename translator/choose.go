@@ -11,6 +11,7 @@ import (
 	"github.com/postern-gateway/postern/translator/dialect/native"
 	"github.com/postern-gateway/postern/translator/dialect/nginx"
 	"github.com/postern-gateway/postern/translator/dialect/traefik"
+	"github.com/postern-gateway/postern/translator/model"
 	"github.com/postern-gateway/postern/translator/source"
 )
 
@@ -86,9 +87,12 @@ func read(ing source.Ingress, class string, s dialect.Settings) dialect.Reading 
 	nativeClosed := shape.Closed
 	if speaksTraefik || class == traefikClass {
 		// With a second dialect's annotations beside them, what no annotation says is native.
-		infer := !(speaksTraefik && speaksNginx)
+		protocol := model.ProtocolFromPort
+		if speaksTraefik && speaksNginx {
+			protocol = model.ProtocolFromService
+		}
 		var more []diag.D
-		shape, more = traefik.Shape(ing, s, infer)
+		shape, more = traefik.Shape(ing, s, protocol)
 		ds = append(ds, more...)
 	}
 	if speaksNginx {

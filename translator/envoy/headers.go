@@ -30,7 +30,7 @@ var (
 )
 
 // headerMutation settles, before routing, what is believed of the headers that tell of the client.
-func headerMutation(entry model.Entry, trusted bool) *corev3.TypedExtensionConfig {
+func headerMutation(entry model.Entry, from peers) *corev3.TypedExtensionConfig {
 	scheme := "http"
 	if entry.TLS {
 		scheme = "https"
@@ -38,7 +38,7 @@ func headerMutation(entry model.Entry, trusted bool) *corev3.TypedExtensionConfi
 	var ms []*mutationv3.HeaderMutation
 	set := corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
 	forwardedFor := set
-	if trusted {
+	if from == trusted {
 		ms = append(ms, removePrefix("x-envoy-"))
 		set = corev3.HeaderValueOption_ADD_IF_ABSENT
 		forwardedFor = corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD

@@ -62,9 +62,9 @@ func listener(entry model.Entry, edge model.Edge) *listenerv3.Listener {
 		}}
 	}
 	if len(edge.TrustedProxies) > 0 {
-		l.FilterChains = append(l.FilterChains, filterChain(trustedChain, entry, true))
+		l.FilterChains = append(l.FilterChains, filterChain(entry, trusted))
 	}
-	l.FilterChains = append(l.FilterChains, filterChain(untrustedChain, entry, false))
+	l.FilterChains = append(l.FilterChains, filterChain(entry, untrusted))
 	return l
 }
 
@@ -75,12 +75,12 @@ func socketAddress(a netip.AddrPort) *corev3.Address {
 	}}}
 }
 
-func filterChain(name string, entry model.Entry, trusted bool) *listenerv3.FilterChain {
+func filterChain(entry model.Entry, from peers) *listenerv3.FilterChain {
 	chain := &listenerv3.FilterChain{
-		Name: name,
+		Name: string(from),
 		Filters: []*listenerv3.Filter{{
 			Name:       connectionManagerName,
-			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: typed(connectionManager(entry, trusted))},
+			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: typed(connectionManager(entry, from))},
 		}},
 	}
 	if entry.TLS {
@@ -94,13 +94,13 @@ func filterChain(name string, entry model.Entry, trusted bool) *listenerv3.Filte
 	return chain
 }
 
-func connectionManager(entry model.Entry, trusted bool) *hcmv3.HttpConnectionManager {
+func connectionManager(entry model.Entry, from peers) *hcmv3.HttpConnectionManager {
 	return &hcmv3.HttpConnectionManager{
 		StatPrefix: entry.Name,
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
 			ConfigSource: ads(), RouteConfigName: entry.Name,
 		}},
-		UseRemoteAddress:             wrapperspb.Bool(!trusted),
+		UseRemoteAddress:             wrapperspb.Bool(from == untrusted),
 		SkipXffAppend:                true,
 		NormalizePath:                wrapperspb.Bool(true),
 		MergeSlashes:                 true,
@@ -124,7 +124,7 @@ func connectionManager(entry model.Entry, trusted bool) *hcmv3.HttpConnectionMan
 		UpgradeConfigs:                []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		LocalReplyConfig:              localReplies(),
 		AccessLog:                     []*accesslogv3.AccessLog{failureLog()},
-		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{headerMutation(entry, trusted)},
+		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{headerMutation(entry, from)},
 		HttpFilters: []*hcmv3.HttpFilter{
 			{Name: luaFilterName, Disabled: true, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&luav3.Lua{SourceCodes: scripts()})}},
 			{Name: routerFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&routerv3.Router{SuppressEnvoyHeaders: true})}},

@@ -11,12 +11,14 @@ import (
 	"github.com/postern-gateway/postern/translator/model"
 )
 
-// The filter chains of a listener, and the name of none: a connection that is given a chain which does not exist is
-// closed before its handshake.
+// peers says of which peers a filter chain takes the connections; it is the chain's name.
+type peers string
+
 const (
-	trustedChain   = "trusted"
-	untrustedChain = "untrusted"
-	noChain        = "no host name"
+	trusted   peers = "trusted"
+	untrusted peers = "untrusted"
+	// nobody names no chain: a connection that is given a chain which does not exist is closed before its handshake.
+	nobody peers = "no host name"
 )
 
 const (
@@ -37,20 +39,20 @@ func chainMatcher(entry model.Entry, edge model.Edge) *xdsmatcherv3.Matcher {
 	further := &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: byPeer}}
 	return &xdsmatcherv3.Matcher{
 		MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
-			Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{bySNI(hostName, further), bySNI(anyName, toChain(noChain))},
+			Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{bySNI(hostName, further), bySNI(anyName, toChain(nobody))},
 		}},
 		OnNoMatch: further,
 	}
 }
 
 // byPeer takes the trusted chain for direct peers in the ranges, which win over the rest by being narrower.
-func byPeer(trusted []netip.Prefix) *xdsmatcherv3.Matcher {
-	m := &xdsmatcherv3.Matcher{OnNoMatch: toChain(untrustedChain)}
-	if len(trusted) == 0 {
+func byPeer(proxies []netip.Prefix) *xdsmatcherv3.Matcher {
+	m := &xdsmatcherv3.Matcher{OnNoMatch: toChain(untrusted)}
+	if len(proxies) == 0 {
 		return m
 	}
 	var ranges []*xdscorev3.CidrRange
-	for _, p := range trusted {
+	for _, p := range proxies {
 		ranges = append(ranges, &xdscorev3.CidrRange{
 			AddressPrefix: p.Addr().String(), PrefixLen: wrapperspb.UInt32(uint32(p.Bits())),
 		})
@@ -60,16 +62,16 @@ func byPeer(trusted []netip.Prefix) *xdsmatcherv3.Matcher {
 		TreeType: &xdsmatcherv3.Matcher_MatcherTree_CustomMatch{CustomMatch: &xdscorev3.TypedExtensionConfig{
 			Name: "envoy.matching.custom_matchers.trie_matcher",
 			TypedConfig: typed(&xdsmatcherv3.IPMatcher{RangeMatchers: []*xdsmatcherv3.IPMatcher_IPRangeMatcher{{
-				Ranges: ranges, OnMatch: toChain(trustedChain),
+				Ranges: ranges, OnMatch: toChain(trusted),
 			}}}),
 		}},
 	}}
 	return m
 }
 
-func toChain(name string) *xdsmatcherv3.Matcher_OnMatch {
+func toChain(name peers) *xdsmatcherv3.Matcher_OnMatch {
 	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-		Action: &xdscorev3.TypedExtensionConfig{Name: "chain", TypedConfig: typed(wrapperspb.String(name))},
+		Action: &xdscorev3.TypedExtensionConfig{Name: "chain", TypedConfig: typed(wrapperspb.String(string(name)))},
 	}}
 }
 

@@ -90,7 +90,7 @@ func (r *backendResolver) find(c model.Claim) (target, *model.Closed) {
 			fmt.Sprintf("there is no Service %s", key), "the path answers 503",
 			fmt.Sprintf("create it, correct the name, or for local use give --backend %s:%s=HOST:PORT", key, portText(c.Backend.Port))))
 	}
-	port, closed := r.port(c, key, service, exists)
+	port, closed := r.port(c, key, service)
 	if closed != nil {
 		return target{}, closed
 	}
@@ -133,9 +133,9 @@ func (r *backendResolver) portOrigin(key ServiceKey, port corev1.ServicePort, ot
 
 // port finds the Service port that the claim names. A Service that is only mapped, or an ExternalName without
 // ports, takes any number.
-func (r *backendResolver) port(c model.Claim, key ServiceKey, service source.Service, exists bool) (corev1.ServicePort, *model.Closed) {
+func (r *backendResolver) port(c model.Claim, key ServiceKey, service source.Service) (corev1.ServicePort, *model.Closed) {
 	ref := c.Backend.Port
-	if !exists || service.Spec.Type == corev1.ServiceTypeExternalName && len(service.Spec.Ports) == 0 {
+	if service.Service == nil || service.Spec.Type == corev1.ServiceTypeExternalName && len(service.Spec.Ports) == 0 {
 		return corev1.ServicePort{Name: ref.Name, Port: ref.Number}, nil
 	}
 	if port, ok := findPort(service, ref); ok {

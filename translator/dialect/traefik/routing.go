@@ -52,14 +52,12 @@ const (
 
 var ruleTypes = []string{rulePath, rulePathPrefix, rulePathStrip, rulePathPrefixStrip, ruleReplacePath}
 
-// Shape reads the annotations of an Ingress. With infer, the backend protocol follows Traefik's inference from the
-// Service port; an Ingress that carries another dialect's annotations too is native in what no annotation says.
-func Shape(ing source.Ingress, s dialect.Settings, infer bool) (dialect.Shape, []diag.D) {
+// Shape reads the annotations of an Ingress. The protocol is that of backends of which no annotation speaks: Traefik's
+// inference from the Service port, but for an Ingress that carries another dialect's annotations too, which is native
+// in what no annotation says.
+func Shape(ing source.Ingress, s dialect.Settings, protocol model.Protocol) (dialect.Shape, []diag.D) {
 	r := dialect.Read(Table, dialect.OnIngress, ing.Annotations, ing.AnnotationOrigin)
-	shape := dialect.Shape{Path: dialect.NativePath}
-	if infer {
-		shape.Policies.Protocol = model.ProtocolFromPort
-	}
+	shape := dialect.Shape{Path: dialect.NativePath, Policies: model.Policies{Protocol: protocol}}
 	readRouting(r, s, &shape)
 	readRedirects(r, &shape)
 	readBackends(r, &shape)
