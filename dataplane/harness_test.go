@@ -29,6 +29,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/postern-gateway/postern/controlplane/casetest/live"
 	"github.com/postern-gateway/postern/dataplane"
 )
 
@@ -170,7 +171,7 @@ func startEnvoy(t testing.TB, c *controlPlane, configure func(*plane)) *plane {
 	if err := os.WriteFile(file, fmt.Appendf(nil, bootstrap, c.path), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command(os.Getenv("ENVOY"), "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "-l", "warn")
+	command := exec.Command(live.NeedEnvoy(t), "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "-l", "warn")
 	command.Stdout, command.Stderr = p.log, p.log
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
@@ -198,12 +199,9 @@ func startEnvoy(t testing.TB, c *controlPlane, configure func(*plane)) *plane {
 	}
 }
 
-// onEach runs a test on the Go data plane, and on Envoy where ENVOY names one: both must do the same.
+// onEach runs a test on the Go data plane and on Envoy: both must do the same.
 func onEach(t *testing.T, configure func(*testing.T, *controlPlane, *plane), test func(*testing.T, *controlPlane, *plane)) {
-	planes := map[string]func(testing.TB, *controlPlane, func(*plane)) *plane{"go": startGo}
-	if os.Getenv("ENVOY") != "" {
-		planes["envoy"] = startEnvoy
-	}
+	planes := map[string]func(testing.TB, *controlPlane, func(*plane)) *plane{"go": startGo, "envoy": startEnvoy}
 	for name, start := range planes {
 		t.Run(name, func(t *testing.T) {
 			c := newControlPlane(t)

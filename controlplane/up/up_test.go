@@ -20,9 +20,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/postern-gateway/postern/controlplane/casetest/live"
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/controlplane/xds"
-	"github.com/postern-gateway/postern/dataplane/envoyproc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,12 +37,7 @@ const editsUnderLoad = 20
 func eachDataPlane(t *testing.T, test func(t *testing.T, dataPlane string)) {
 	t.Run(DataPlaneGo, func(t *testing.T) { test(t, DataPlaneGo) })
 	t.Run(DataPlaneEnvoy, func(t *testing.T) {
-		if _, err := envoyproc.Find(""); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
+		live.NeedEnvoy(t)
 		test(t, DataPlaneEnvoy)
 	})
 }

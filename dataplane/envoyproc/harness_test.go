@@ -24,6 +24,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/postern-gateway/postern/controlplane/casetest/live"
 	"github.com/postern-gateway/postern/controlplane/xds"
 	"github.com/postern-gateway/postern/dataplane/envoyproc"
 	"github.com/postern-gateway/postern/translator/diag"
@@ -35,20 +36,6 @@ const testWaitMax = 20 * time.Second
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-// envoyPath finds the binary. A laptop without one skips these tests; CI must have it.
-func envoyPath(t testing.TB) string {
-	t.Helper()
-	path, err := envoyproc.Find("")
-	if err == nil {
-		return path
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal(err)
-	}
-	t.Skip(err)
-	return ""
-}
 
 // harness is a control plane and a real Envoy that is connected to it.
 type harness struct {
@@ -77,7 +64,7 @@ func freeAddress(t testing.TB) *net.TCPAddr {
 
 func newHarness(t testing.TB) *harness {
 	t.Helper()
-	path := envoyPath(t)
+	path := live.NeedEnvoy(t)
 	folder, err := os.MkdirTemp("", "postern") // t.TempDir is too long for a socket's path.
 	if err != nil {
 		t.Fatal(err)

@@ -2,13 +2,11 @@
 package laws
 
 import (
-	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
-	"github.com/postern-gateway/postern/dataplane/envoyproc"
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/mutate"
 )
@@ -16,19 +14,6 @@ import (
 const cases = "../../translator/testdata"
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// envoy is the path of the binary; without one the test is skipped, in CI it fails.
-func envoy(t *testing.T) string {
-	t.Helper()
-	path, err := envoyproc.Find("")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	return path
-}
 
 // mutants are n broken worlds of a case, translated. Each seed gives its own, whatever the machine.
 func mutants(t *testing.T, c *casetest.Case, n int) []translator.Result {

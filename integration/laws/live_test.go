@@ -16,7 +16,7 @@ const liveMin = 100
 // TestLiveEnvoyAcceptsMutants: over delta ADS, one world after the other, Envoy refuses nothing and goes on answering
 // requests and handshakes.
 func TestLiveEnvoyAcceptsMutants(t *testing.T) {
-	envoy(t)
+	live.NeedEnvoy(t)
 	all := casetest.Load(t, cases)
 	perCase := liveMin/len(all) + 1
 	for _, c := range all {

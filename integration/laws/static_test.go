@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
+	"github.com/postern-gateway/postern/controlplane/casetest/live"
 	"github.com/postern-gateway/postern/translator"
 	translated "github.com/postern-gateway/postern/translator/envoy"
 )
@@ -34,7 +35,7 @@ const (
 // TestEnvoyAcceptsMutants: whatever the world, Envoy takes what we make of it. The worlds of a batch are rendered as
 // one static file; on a refusal each of them is tried alone, so that the failure names the world.
 func TestEnvoyAcceptsMutants(t *testing.T) {
-	binary := envoy(t)
+	binary := live.NeedEnvoy(t)
 	all := casetest.Load(t, cases)
 	perCase := mutantsMin/len(all) + 1
 	var batch []world
@@ -61,7 +62,7 @@ func TestEnvoyAcceptsMutants(t *testing.T) {
 
 // TestEnvoyRefuses shows that the law above can fail.
 func TestEnvoyRefuses(t *testing.T) {
-	binary := envoy(t)
+	binary := live.NeedEnvoy(t)
 	c := casetest.Load(t, cases)[0]
 	w, settings := c.World(t)
 	result := translator.Translate(w, settings)
