@@ -29,11 +29,11 @@ of the request on its way, and which rules lost and why. Nothing is sent anywher
 			if err != nil {
 				return err
 			}
-			result, err := in.translate(c.InOrStdin())
+			in, err := in.translate(c.InOrStdin())
 			if err != nil {
 				return err
 			}
-			story, err := explain.Explain(result.Gateway, result.Diagnostics, request)
+			story, err := explain.Explain(in.result.Gateway, in.result.Diagnostics, request)
 			if err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/postern-gateway/postern/controlplane/files"
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/source"
 )
 
 // input is what every command that translates takes: manifests and the flags that decide how they are served.
@@ -27,25 +28,27 @@ func (in *input) register(c *cobra.Command) {
 	}
 }
 
-// read reads the manifests once.
-func (in *input) read(stdin io.Reader) (*files.State, error) {
-	return files.Read(in.paths, files.Options{Stdin: stdin})
+// translated is what the manifests were, and what became of them.
+type translated struct {
+	world  source.World
+	result translator.Result
 }
 
 // translate reads and translates the manifests once, as postern up would.
-func (in *input) translate(stdin io.Reader) (translator.Result, error) {
+func (in *input) translate(stdin io.Reader) (translated, error) {
 	settings, err := in.options.Settings()
 	if err != nil {
-		return translator.Result{}, err
+		return translated{}, err
 	}
 	if _, err := options.EnsureCertificate(&settings); err != nil {
-		return translator.Result{}, err
+		return translated{}, err
 	}
-	state, err := in.read(stdin)
+	state, err := files.Read(in.paths, files.Options{Stdin: stdin})
 	if err != nil {
-		return translator.Result{}, err
+		return translated{}, err
 	}
-	return translator.Translate(state.World(), settings), nil
+	world := state.World()
+	return translated{world, translator.Translate(world, settings)}, nil
 }
 
 // onlyFlags refuses arguments, most often a path without -f or a value of a flag that takes it by = only.

@@ -22,11 +22,14 @@ Exit code 0: no errors (there may be warnings); 1: errors, or the manifests coul
   kubectl get ingress,service -A -o yaml | postern lint -f - -o json`,
 		Args: onlyFlags,
 		RunE: func(c *cobra.Command, _ []string) error {
-			result, err := in.translate(c.InOrStdin())
+			in, err := in.translate(c.InOrStdin())
 			if err != nil {
 				return err
 			}
-			return lint(c.OutOrStdout(), result.Diagnostics, output)
+			if len(in.world.Ingresses) == 0 {
+				fmt.Fprintln(c.ErrOrStderr(), "there is no Ingress among the manifests")
+			}
+			return lint(c.OutOrStdout(), in.result.Diagnostics, output)
 		},
 	}
 	in.register(c)

@@ -57,6 +57,12 @@ func TestLintExitCodes(t *testing.T) {
 	}
 }
 
+func TestLintWithoutIngress(t *testing.T) {
+	if _, errs, err := run(t, "", "lint", "-f", "-"); err != nil || !strings.Contains(errs, "no Ingress") {
+		t.Errorf("%v: %s", err, errs)
+	}
+}
+
 func TestTranslateNeverPrintsKeys(t *testing.T) {
 	const canary = "canary-private-key"
 	manifest := "{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {tls.crt: x, tls.key: " + canary + "}}\n---\n" +

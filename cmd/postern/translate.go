@@ -26,16 +26,16 @@ Diagnostics go to standard error. Exit code 1 only where the manifests could not
   postern translate -f manifests/ -o json | jq '.resources[].name'`,
 		Args: onlyFlags,
 		RunE: func(c *cobra.Command, _ []string) error {
-			result, err := in.translate(c.InOrStdin())
+			in, err := in.translate(c.InOrStdin())
 			if err != nil {
 				return err
 			}
-			for _, d := range result.Diagnostics {
+			for _, d := range in.result.Diagnostics {
 				if d.Severity > diag.Info {
 					fmt.Fprintln(c.ErrOrStderr(), d)
 				}
 			}
-			return printResources(c.OutOrStdout(), result, output)
+			return printResources(c.OutOrStdout(), in.result, output)
 		},
 	}
 	in.register(c)
