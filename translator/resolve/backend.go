@@ -60,8 +60,20 @@ func (r *backendResolver) route(c model.Claim) model.Route {
 		forward.Host = found.name
 	}
 	r.backends[found.backend.Name] = found.backend
+	r.checkRedirect(c.Policies.HTTPSRedirect)
 	route.Action, route.HTTPSRedirect = forward, c.Policies.HTTPSRedirect
 	return route
+}
+
+// checkRedirect tells of a redirect to an entry that this gateway does not have: it leads to somebody else's.
+func (r *backendResolver) checkRedirect(redirect *model.HTTPSRedirect) {
+	https := slices.ContainsFunc(r.in.Settings.Entries, func(e model.Entry) bool { return e.TLS })
+	if redirect == nil || https {
+		return
+	}
+	r.diagnostics = append(r.diagnostics, diag.New(diag.CodeNoSuchEntry, redirect.Origin, "the https entry is not open here",
+		fmt.Sprintf("requests are redirected to port %d, whoever serves it", r.in.Settings.Edge.HTTPSPublicPort),
+		"open it by --https, or name its port by --https-public-port"))
 }
 
 // target is a Service port found: the cluster to make of it and the name that its host goes by.
