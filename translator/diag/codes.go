@@ -29,6 +29,7 @@ const (
 	CodeNoBackend        Code = "P4005"
 	CodePathLanguage     Code = "P4006"
 	CodeSpellings        Code = "P4007"
+	CodeStar             Code = "P4008"
 	CodeNoService        Code = "P5001"
 	CodeNoPort           Code = "P5002"
 	CodeNoEndpoints      Code = "P5003"

@@ -43,6 +43,8 @@ var infos = []Page{
 		"Traefik 1.7 gave {, } and ; in a path a meaning of their own. Postern does not read that language yet. What begins like the path, up to the first such character, answers 503, so that nothing broader serves it by mistake, unless another rule means that very path."},
 	{CodeSpellings, Warning, "a path that can be spelt in other ways",
 		"The path holds characters that a client may also send as %XX, or an escape whose letters may be of either case. To a backend all spellings mean the same, but Envoy matches the one that the rule is written in. A rule for such a path must not be what restricts access to it."},
+	{CodeStar, Warning, "a star in a path",
+		"Some controllers read /* as everything below /. In an Ingress a * is a plain character: a path of type Prefix takes what is below it without one."},
 	{CodeNoService, Error, "a Service that does not exist",
 		"The backend names a Service that is not there. The path answers 503, even where a broader route exists. For local use, --backend NS/SVC:PORT=HOST:PORT gives the Service an address."},
 	{CodeNoPort, Error, "a Service port that does not exist",

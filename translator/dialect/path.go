@@ -126,7 +126,11 @@ func CheckPath(p string, at diag.Origin) (PathClaim, []diag.D) {
 		c.StandIn, c.Closed = true, &model.Closed{Reason: d.Message, Code: d.Code, Origin: at}
 		return c, []diag.D{d}
 	}
-	if strings.ContainsAny(value, "%!$&'()*+;=:@") {
+	if strings.Contains(value, "*") {
+		return c, []diag.D{diag.New(diag.CodeStar, at, fmt.Sprintf("the * in the path %q is a plain character", p),
+			"only requests that hold a * there match", "leave the * out: a prefix takes what is below it")}
+	}
+	if strings.ContainsAny(value, "%!$&'()+;=:@") {
 		return c, []diag.D{diag.New(diag.CodeSpellings, at,
 			fmt.Sprintf("the path %q has other spellings, with characters as %%XX, that mean the same to a backend", p),
 			"only requests that spell it as "+value+" match; others go by a broader rule, if there is one",
