@@ -26,7 +26,8 @@ func TestLiveEnvoyAcceptsMutants(t *testing.T) {
 				if err := judge.Publish(result); err != nil {
 					t.Fatalf("seed %d: %v", 1000+i, err)
 				}
-				for _, url := range []string{"http://a.test/", "https://a.test/"} {
+				for _, table := range result.Gateway.Tables {
+					url := table.Entry.Name + "://a.test/"
 					p := casetest.Probe{
 						Position: fmt.Sprintf("seed %d", 1000+i), Method: http.MethodGet, URL: url, Header: http.Header{},
 						From: netip.MustParseAddr("127.0.0.1"),
