@@ -8,6 +8,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
+	"github.com/postern-gateway/postern/translator"
 )
 
 // liveMin is how many broken worlds one run serves by a live Envoy at least.
@@ -17,26 +18,38 @@ const liveMin = 100
 // requests and handshakes.
 func TestLiveEnvoyAcceptsMutants(t *testing.T) {
 	live.NeedEnvoy(t)
+	acceptsMutants(t, live.Envoy)
+}
+
+// TestGoAcceptsMutants: neither does the Go data plane, which refuses whatever it does not support.
+func TestGoAcceptsMutants(t *testing.T) { acceptsMutants(t, live.Go) }
+
+func acceptsMutants(t *testing.T, court casetest.Court) {
 	all := casetest.Load(t, cases)
 	perCase := liveMin/len(all) + 1
 	for _, c := range all {
 		t.Run(c.Name, func(t *testing.T) {
-			judge := live.Envoy.Open(t, c)
+			judge := court.Open(t, c)
 			for i, result := range mutants(t, c, perCase) {
 				if err := judge.Publish(result); err != nil {
 					t.Fatalf("seed %d: %v", 1000+i, err)
 				}
-				for _, table := range result.Gateway.Tables {
-					url := table.Entry.Name + "://a.test/"
-					p := casetest.Probe{
-						Position: fmt.Sprintf("seed %d", 1000+i), Method: http.MethodGet, URL: url, Header: http.Header{},
-						From: netip.MustParseAddr("127.0.0.1"),
-					}
-					if a, err := judge.Ask(p); err != nil || a.Status == 0 {
-						t.Errorf("seed %d: GET %s: status %d, %v", 1000+i, url, a.Status, err)
-					}
-				}
+				askEntries(t, judge, result, 1000+i)
 			}
 		})
+	}
+}
+
+// askEntries sends a request, with a handshake where there is one, to every open entry.
+func askEntries(t *testing.T, judge casetest.Judge, result translator.Result, seed int) {
+	t.Helper()
+	for _, table := range result.Gateway.Tables {
+		p := casetest.Probe{
+			Position: fmt.Sprintf("seed %d", seed), Method: http.MethodGet, URL: table.Entry.Name + "://a.test/", Header: http.Header{},
+			From: netip.MustParseAddr("127.0.0.1"),
+		}
+		if a, err := judge.Ask(p); err != nil || a.Status == 0 {
+			t.Errorf("seed %d: GET %s: status %d, %v", seed, p.URL, a.Status, err)
+		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
+	"github.com/postern-gateway/postern/dataplane/envoyproc"
 	"github.com/postern-gateway/postern/translator"
 	translated "github.com/postern-gateway/postern/translator/envoy"
 )
@@ -159,6 +160,8 @@ func static(batch []world) *bootstrapv3.Bootstrap {
 	return &bootstrapv3.Bootstrap{
 		Node:            &corev3.Node{Id: "law", Cluster: "laws"},
 		StaticResources: s,
+		// The limit on regexes is the one that our Envoys run with.
+		LayeredRuntime: envoyproc.Bootstrap(envoyproc.Config{}).GetLayeredRuntime(),
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{AdsConfig: &corev3.ApiConfigSource{
 			ApiType: corev3.ApiConfigSource_DELTA_GRPC, TransportApiVersion: corev3.ApiVersion_V3,
 			GrpcServices: []*corev3.GrpcService{{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
