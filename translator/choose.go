@@ -2,7 +2,6 @@ package translator
 
 import (
 	"fmt"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -107,7 +106,7 @@ func read(ing source.Ingress, class string, s dialect.Settings) dialect.Reading 
 	}
 	if speaksTraefik && speaksNginx {
 		ds = append(ds, diag.New(diag.CodeTwoDialects, ing.Origin("metadata.annotations"),
-			"it carries annotations of both "+strings.Join([]string{traefik.Table.Name, nginx.Table.Name}, " and "),
+			"it carries annotations of both "+traefik.Table.Name+" and "+nginx.Table.Name,
 			"each is read by its own table, and what no annotation says is native Ingress", "keep one dialect"))
 	}
 	more, closed := dialect.Foreign(ing.AnnotationOrigin, ing.Annotations)

@@ -143,7 +143,7 @@ func (r *runner) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	world := r.state.World()
 	result := translator.Translate(world, r.settings)
-	if err := r.publish(ctx, group, result, "", time.Now()); err != nil {
+	if err := r.publish(ctx, group, result, change{}); err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	r.report.diagnostics(result.Diagnostics)
@@ -171,7 +171,7 @@ func (r *runner) run(ctx context.Context) error {
 				}
 				result := translator.Translate(world, r.settings)
 				r.report.diagnostics(result.Diagnostics)
-				if err := r.publish(ctx, group, result, c.what, c.at); err != nil {
+				if err := r.publish(ctx, group, result, c); err != nil {
 					return err
 				}
 			}
@@ -187,8 +187,8 @@ func send(ctx context.Context, to chan<- change, c change) {
 	}
 }
 
-// publish serves a result and reports, for an edit, when it is live.
-func (r *runner) publish(ctx context.Context, group *errgroup.Group, result translator.Result, what string, at time.Time) error {
+// publish serves a result and reports, for a change that has a name, when it is live.
+func (r *runner) publish(ctx context.Context, group *errgroup.Group, result translator.Result, c change) error {
 	snapshot, err := Snapshot(result)
 	if err != nil {
 		return err
@@ -197,7 +197,7 @@ func (r *runner) publish(ctx context.Context, group *errgroup.Group, result tran
 		r.log.Error("a fault of Postern's own, please report it", "error", err)
 	}
 	revision := r.server.Publish(snapshot)
-	if what == "" {
+	if c.what == "" {
 		return nil
 	}
 	group.Go(func() error {
@@ -205,15 +205,15 @@ func (r *runner) publish(ctx context.Context, group *errgroup.Group, result tran
 		defer cancel()
 		if err := r.server.Wait(wait, revision); err != nil {
 			if ctx.Err() == nil {
-				r.report.say("%s is not live after %s; the data plane may be gone", what, liveWaitMax)
+				r.report.say("%s is not live after %s; the data plane may be gone", c.what, liveWaitMax)
 			}
 			return nil
 		}
-		if refused := r.refusals(); len(refused) > 0 {
-			r.report.say("%s is not live, the data plane refuses it; what it took before stays served:\n  %s", what, strings.Join(refused, "\n  "))
+		if refused := refusals(r.server.Proxies(), revision); len(refused) > 0 {
+			r.report.say("%s is not live, the data plane refuses it; what it took before stays served:\n  %s", c.what, strings.Join(refused, "\n  "))
 			return nil
 		}
-		r.report.say("%s is live after %d ms", what, time.Since(at).Milliseconds())
+		r.report.say("%s is live after %d ms", c.what, time.Since(c.at).Milliseconds())
 		if r.config.OnLive != nil {
 			r.config.OnLive(revision)
 		}
@@ -226,7 +226,7 @@ func (r *runner) publish(ctx context.Context, group *errgroup.Group, result tran
 func (r *runner) dataPlane(ctx context.Context, socket string, result translator.Result) error {
 	ready := func() {
 		r.report.served(result, r.config.DataPlane)
-		for _, refused := range r.refusals() {
+		for _, refused := range refusals(r.server.Proxies(), 0) {
 			r.report.say("the data plane refuses a part of it: %s", refused)
 		}
 		if r.config.OnReady != nil {
@@ -248,11 +248,15 @@ func (r *runner) dataPlane(ctx context.Context, socket string, result translator
 	return ended(ctx, "the Go data plane", err)
 }
 
-// refusals are the resources that a data plane does not take as they are now, each with its words.
-func (r *runner) refusals() []string {
+// refusals are the resources that data planes have refused since a revision, each with its words. An older refusal
+// that still stands is not that revision's, and was told when it came.
+func refusals(proxies []xds.ProxyState, since xds.Revision) []string {
 	var out []string
-	for _, proxy := range r.server.Proxies() {
+	for _, proxy := range proxies {
 		for _, t := range proxy.Types {
+			if t.LastNACK == nil || t.LastNACK.Revision < since {
+				continue
+			}
 			for _, refused := range t.Refused {
 				out = append(out, refused.Name+": "+t.LastNACK.Words)
 			}

@@ -416,3 +416,17 @@ func TestNamesThatAreNoHosts(t *testing.T) {
 		}
 	})
 }
+
+// TestRefusals: an edit is not live where the data plane refuses it, and is where only an older refusal still stands.
+func TestRefusals(t *testing.T) {
+	refused := []xds.NamedVersion{{Name: "http", Version: "1"}}
+	proxies := []xds.ProxyState{{Types: []xds.TypeState{
+		{Refused: refused, LastNACK: &xds.NACK{Revision: 3, Words: "no"}},
+		{LastNACK: &xds.NACK{Revision: 9, Words: "mended since"}},
+	}}}
+	for since, want := range map[xds.Revision]int{0: 1, 3: 1, 4: 0} {
+		if got := refusals(proxies, since); len(got) != want {
+			t.Errorf("since revision %d: %q, want %d", since, got, want)
+		}
+	}
+}

@@ -45,7 +45,7 @@ func Read(t *Table, on Kind, annotations map[string]string, at func(key string) 
 			continue
 		}
 		if first != whole {
-			r.say(diag.New(diag.CodeTwoSpellings, at(whole),
+			r.Say(diag.New(diag.CodeTwoSpellings, at(whole),
 				fmt.Sprintf("%s is given under two prefixes", key),
 				fmt.Sprintf("%s counts, this one has no effect", first), "keep one of the two").With(at(first)))
 			continue
@@ -59,7 +59,8 @@ func Read(t *Table, on Kind, annotations map[string]string, at func(key string) 
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 
-func (r *Reader) say(d diag.D) { r.Diagnostics = append(r.Diagnostics, d) }
+// Say adds a diagnostic.
+func (r *Reader) Say(d diag.D) { r.Diagnostics = append(r.Diagnostics, d) }
 
 // close has the routes answer 503; the first reason stands.
 func (r *Reader) close(reason string, code diag.Code, at diag.Origin) {
@@ -96,10 +97,10 @@ func (r *Reader) unknown(whole, key string) {
 		why = "such a key restricts access"
 	}
 	if why == "" {
-		r.say(diag.New(diag.CodeUnknownAnnot, at, message, "it has no effect", fix))
+		r.Say(diag.New(diag.CodeUnknownAnnot, at, message, "it has no effect", fix))
 		return
 	}
-	r.say(diag.New(diag.CodeUnknownAnnot, at, message, "its routes answer 503, because "+why, fix).At(diag.Error))
+	r.Say(diag.New(diag.CodeUnknownAnnot, at, message, "its routes answer 503, because "+why, fix).At(diag.Error))
 	r.close(key+" is unknown, and "+why, diag.CodeUnknownAnnot, at)
 }
 
@@ -125,12 +126,12 @@ func (r *Reader) notYet(whole string, entry Annotation) {
 	case entry.Restricts && admitsEveryone(entry.Key, r.annotations[whole]):
 		// cert-manager writes this range on its HTTP01 solvers: it restricts nobody.
 	case entry.Restricts:
-		r.say(diag.New(diag.CodeAccessClosed, at, message,
+		r.Say(diag.New(diag.CodeAccessClosed, at, message,
 			"its routes answer 503, because it restricts access",
 			"remove it if the routes may be open, or wait for the release that applies it"))
 		r.close(entry.Key+" restricts access and is not applied yet", diag.CodeAccessClosed, at)
 	default:
-		r.say(diag.New(diag.CodeNotYet, at, message, "the routes are served without it", ""))
+		r.Say(diag.New(diag.CodeNotYet, at, message, "the routes are served without it", ""))
 	}
 }
 
@@ -171,7 +172,7 @@ func (r *Reader) Bad(at diag.Origin, value, accepted, effect string) {
 	if near, ok := diag.Nearest(value, strings.FieldsFunc(accepted, func(c rune) bool { return c == ',' || c == ' ' })); ok {
 		fix = "did you mean " + near + "?"
 	}
-	r.say(diag.New(diag.CodeBadValue, at, fmt.Sprintf("%q is not %s", value, accepted), effect, fix))
+	r.Say(diag.New(diag.CodeBadValue, at, fmt.Sprintf("%q is not %s", value, accepted), effect, fix))
 }
 
 // Bool reads what strconv.ParseBool accepts, as Traefik 1.7 did; a bad value is diagnosed and counts as absent.
@@ -187,6 +188,3 @@ func (r *Reader) Bool(key string) (value bool, at diag.Origin, ok bool) {
 	}
 	return b, at, true
 }
-
-// Say adds a diagnostic of the dialect's own.
-func (r *Reader) Say(d diag.D) { r.say(d) }

@@ -151,7 +151,7 @@ func failureLog() *accesslogv3.AccessLog {
 		"upstream_host":     "%UPSTREAM_HOST%",
 		"response_flags":    "%RESPONSE_FLAGS%",
 		"transport_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
-		"route_entry":       "%FILTER_CHAIN_NAME%",
+		"filter_chain":      "%FILTER_CHAIN_NAME%",
 	} {
 		fields[name] = structpb.NewStringValue(operator)
 	}

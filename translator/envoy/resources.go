@@ -13,17 +13,18 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	resource "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 
 	"github.com/postern-gateway/postern/translator/model"
 )
 
 // The type URLs of the resources.
 const (
-	TypeListener = "type.googleapis.com/envoy.config.listener.v3.Listener"
-	TypeRoute    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
-	TypeCluster  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
-	TypeEndpoint = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
-	TypeSecret   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+	TypeListener = resource.ListenerType
+	TypeRoute    = resource.RouteType
+	TypeCluster  = resource.ClusterType
+	TypeEndpoint = resource.EndpointType
+	TypeSecret   = resource.SecretType
 )
 
 // Resource is one xDS resource and where it comes from.
