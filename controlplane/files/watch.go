@@ -24,6 +24,9 @@ const (
 	// rescanInterval is how often all files are looked at without any event. It is the net under file systems that
 	// tell of no changes, such as NFS, and under symbolic links far away.
 	rescanInterval = 2 * time.Second
+	// scanPassesMax bounds how often one scan looks at the files until they stand still; then the next event, or the
+	// rescan, brings what is missing.
+	scanPassesMax = 5
 )
 
 // Change is a new World.
@@ -146,10 +149,13 @@ func (w *watch) note(name string, at time.Time) {
 	w.changed[name] = true
 }
 
-func (w *watch) judge(file string, seen time.Time) {
-	if changed, at := w.state.judge(file, seen); changed {
+// judge looks at one file, and says whether it changed what is served or told.
+func (w *watch) judge(file string, seen time.Time) bool {
+	changed, at := w.state.judge(file, seen)
+	if changed {
 		w.note(file, at)
 	}
+	return changed
 }
 
 // judgeSettled looks again at the files that had to stand still until now.
@@ -198,8 +204,8 @@ func (w *watch) about(name string) about {
 	case w.watched[name], w.listing.targets[name]:
 		return aboutAll
 	case w.state.entries[name] != nil:
-		if info, err := os.Lstat(name); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-			return aboutAll // What the link leads to must be watched too.
+		if w.isBehindLink(name) {
+			return aboutAll // What the link leads to must be watched too, and other files may come by it.
 		}
 		return aboutFile
 	case slices.Contains(w.state.paths, name):
@@ -221,6 +227,18 @@ func (w *watch) about(name string) about {
 	return aboutNothing
 }
 
+// isBehindLink says whether a file, or a folder between it and the path that it was found by, is a symbolic link.
+func (w *watch) isBehindLink(file string) bool {
+	for path := file; ; path = filepath.Dir(path) {
+		if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return true
+		}
+		if slices.Contains(w.state.paths, path) || path == filepath.Dir(path) {
+			return false
+		}
+	}
+}
+
 // scan looks at everything. seen is when the event came in that led to it.
 func (w *watch) scan(seen time.Time) {
 	s := w.state
@@ -240,14 +258,30 @@ func (w *watch) scan(seen time.Time) {
 	}
 	w.forget(entered)
 	known := slices.Collect(maps.Keys(s.entries))
-	for _, file := range slices.Compact(slices.Sorted(slices.Values(append(known, w.listing.files...)))) {
+	files := slices.Compact(slices.Sorted(slices.Values(append(known, w.listing.files...))))
+	for range scanPassesMax {
+		if !w.pass(files, seen) {
+			break
+		}
+	}
+	w.noteFaults(seen)
+}
+
+// pass looks at files once, and says whether one had changed. A link that is swapped during a pass, as that of a mounted
+// ConfigMap, shows some files as they were and some as they are; a pass that finds nothing changed has seen one state.
+func (w *watch) pass(files []string, seen time.Time) bool {
+	s := w.state
+	found := false
+	for _, file := range files {
 		e := s.entries[file]
 		if w.isBelowUnreadable(file) || e != nil && s.waiting[file] == nil && (e.fixed || e.isUnchanged(file)) {
 			continue
 		}
-		w.judge(file, seen)
+		if w.judge(file, seen) {
+			found = true
+		}
 	}
-	w.noteFaults(seen)
+	return found
 }
 
 func (w *watch) isBelowUnreadable(file string) bool {
