@@ -82,17 +82,15 @@ func isDefaultClass(cluster, name string, w source.World) bool {
 func read(ing source.Ingress, class string, s dialect.Settings) dialect.Reading {
 	speaksTraefik := traefik.Table.Speaks(ing.Annotations)
 	speaksNginx := nginx.Table.Speaks(ing.Annotations)
-	shape, ds := native.Shape(ing)
-	nativeClosed := shape.Closed
+	shape := dialect.Shape{Path: dialect.NativePath}
+	var ds []diag.D
 	if speaksTraefik || class == traefikClass {
 		// With a second dialect's annotations beside them, what no annotation says is native.
 		protocol := model.ProtocolFromPort
 		if speaksTraefik && speaksNginx {
 			protocol = model.ProtocolFromService
 		}
-		var more []diag.D
-		shape, more = traefik.Shape(ing, s, protocol)
-		ds = append(ds, more...)
+		shape, ds = traefik.Shape(ing, s, protocol)
 	}
 	if speaksNginx {
 		more, closed := nginx.Read(ing)
@@ -101,16 +99,15 @@ func read(ing source.Ingress, class string, s dialect.Settings) dialect.Reading 
 			shape.Closed = closed
 		}
 	}
-	if shape.Closed == nil {
-		shape.Closed = nativeClosed
-	}
+	shape, more := native.Annotate(ing, shape)
+	ds = append(ds, more...)
 	if speaksTraefik && speaksNginx {
 		ds = append(ds, diag.New(diag.CodeTwoDialects, ing.Origin("metadata.annotations"),
 			"it carries annotations of both "+traefik.Table.Name+" and "+nginx.Table.Name,
 			"each is read by its own table, and what no annotation says is native Ingress", "keep one dialect"))
 	}
-	more, closed := dialect.Foreign(ing.AnnotationOrigin, ing.Annotations)
-	ds = append(ds, more...)
+	foreign, closed := dialect.Foreign(ing.AnnotationOrigin, ing.Annotations)
+	ds = append(ds, foreign...)
 	if shape.Closed == nil {
 		shape.Closed = closed
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/dialect"
+	"github.com/postern-gateway/postern/translator/dialect/native"
 	"github.com/postern-gateway/postern/translator/dialect/traefik"
 	"github.com/postern-gateway/postern/translator/envoy"
 	"github.com/postern-gateway/postern/translator/model"
@@ -85,16 +86,22 @@ func sortedIngresses(w source.World) []source.Ingress {
 	return out
 }
 
-// serviceTraits reads the annotations of Services; what they say is told only of Services that something refers to.
-func serviceTraits(w source.World) map[resolve.ServiceKey]resolve.ServiceTraits {
-	out := map[resolve.ServiceKey]resolve.ServiceTraits{}
+// serviceTraits reads the annotations of Services, Traefik's before Postern's own.
+func serviceTraits(w source.World) map[resolve.ServiceKey]model.ServiceTraits {
+	out := map[resolve.ServiceKey]model.ServiceTraits{}
 	for _, s := range w.Services {
-		if !traefik.Table.Speaks(s.Annotations) {
+		speaksTraefik, speaksNative := traefik.Table.Speaks(s.Annotations), native.Table.Speaks(s.Annotations)
+		if !speaksTraefik && !speaksNative {
 			continue
 		}
-		ds, closed := traefik.Service(s)
-		out[resolve.ServiceKey{Cluster: s.Cluster, Namespace: s.Namespace, Name: s.Name}] =
-			resolve.ServiceTraits{Diagnostics: ds, Closed: closed}
+		var traits model.ServiceTraits
+		if speaksTraefik {
+			traits = traefik.Service(s)
+		}
+		if speaksNative {
+			traits = native.Service(s, traits)
+		}
+		out[resolve.ServiceKey{Cluster: s.Cluster, Namespace: s.Namespace, Name: s.Name}] = traits
 	}
 	return out
 }

@@ -62,6 +62,12 @@ func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m
 // Say adds a diagnostic.
 func (r *Reader) Say(d diag.D) { r.Diagnostics = append(r.Diagnostics, d) }
 
+// Close adds a diagnostic because of which the routes answer 503.
+func (r *Reader) Close(d diag.D) {
+	r.Say(d)
+	r.close(d.Message, d.Code, d.Origin)
+}
+
 // close has the routes answer 503; the first reason stands.
 func (r *Reader) close(reason string, code diag.Code, at diag.Origin) {
 	if r.Closed == nil {

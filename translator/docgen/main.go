@@ -75,10 +75,6 @@ func annotationPage(t *dialect.Table) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s# Annotations: %s\n\n", generated, t.Name)
 	fmt.Fprintf(&b, "Prefixes, the first one found counts: `%s`.\n\n", strings.Join(t.Prefixes, "`, `"))
-	if len(t.Annotations) == 0 {
-		b.WriteString("There is none yet.\n")
-		return b.String()
-	}
 	b.WriteString("While an annotation that restricts access is not applied, its routes answer 503: see [P3003](../diagnostics/P3003.md).\n\n")
 	b.WriteString("| annotation | on | values | support | effect |\n|---|---|---|---|---|\n")
 	entries := slices.Clone(t.Annotations)

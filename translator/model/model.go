@@ -124,6 +124,15 @@ type Claim struct {
 	Origins Origins
 }
 
+// ServiceTraits are what a Service's annotations say of every route to it; resolve applies them.
+type ServiceTraits struct {
+	// Diagnostics are told only of a Service that something refers to.
+	Diagnostics []diag.D
+	Closed      *Closed
+	// Protocol is how the Service is spoken to where the Ingress does not say; ProtocolFromService for its port's word.
+	Protocol Protocol
+}
+
 // Closed is why a route answers 503.
 type Closed struct {
 	// Reason is one short sentence for explain.

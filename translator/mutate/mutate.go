@@ -11,6 +11,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/postern-gateway/postern/translator/dialect"
+	"github.com/postern-gateway/postern/translator/dialect/native"
 	"github.com/postern-gateway/postern/translator/dialect/nginx"
 	"github.com/postern-gateway/postern/translator/dialect/traefik"
 	"github.com/postern-gateway/postern/translator/source"
@@ -110,7 +111,7 @@ func (m *mutator) ingress() {
 
 // annotate writes a key of a dialect, or nearly one, with any value.
 func (m *mutator) annotate(ing *networkingv1.Ingress) {
-	table := []*dialect.Table{traefik.Table, traefik.Table, traefik.Table, nginx.Table}[m.rand.IntN(4)]
+	table := []*dialect.Table{traefik.Table, traefik.Table, native.Table, nginx.Table}[m.rand.IntN(4)]
 	entry := table.Annotations[m.rand.IntN(len(table.Annotations))]
 	if m.rand.IntN(2) == 0 {
 		// The first entries are those that are applied.

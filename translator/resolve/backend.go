@@ -114,7 +114,7 @@ func (r *backendResolver) find(c model.Claim) (target, *model.Closed) {
 }
 
 func (r *backendResolver) target(c model.Claim, key ServiceKey, port corev1.ServicePort, assignment string, names []string) target {
-	protocol := chooseProtocol(c.Policies.Protocol, port)
+	protocol := chooseProtocol(c.Policies.Protocol, r.in.Services[key].Protocol, port)
 	b := model.Backend{
 		Name: portKey(key, port), Protocol: protocol, Assignment: assignment,
 		Origins: model.Origins{r.portOrigin(key, port, c.Backend.Origin)},
@@ -199,10 +199,14 @@ func portList(s source.Service) string {
 	return strings.Join(out, ", ")
 }
 
-// chooseProtocol settles how a backend is spoken to. appProtocol is Kubernetes' own word for it (KEP-3726).
-func chooseProtocol(asked model.Protocol, port corev1.ServicePort) model.Protocol {
+// chooseProtocol settles how a backend is spoken to: as the Ingress asks, else as its Service's annotation says, else
+// as its port does. appProtocol is Kubernetes' own word for it (KEP-3726).
+func chooseProtocol(asked, ofService model.Protocol, port corev1.ServicePort) model.Protocol {
 	if asked != model.ProtocolFromService && asked != model.ProtocolFromPort {
 		return asked
+	}
+	if ofService != model.ProtocolFromService {
+		return ofService
 	}
 	if asked == model.ProtocolFromPort && (port.Port == 443 || strings.HasPrefix(port.Name, "https")) {
 		return model.ProtocolHTTPS

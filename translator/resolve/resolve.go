@@ -18,8 +18,8 @@ type Input struct {
 	TLS    []model.TLSClaim
 	// World is asked for Services, endpoints and Secrets only.
 	World source.World
-	// Services is what a dialect made of the annotations of Services.
-	Services map[ServiceKey]ServiceTraits
+	// Services is what the dialects made of the annotations of Services.
+	Services map[ServiceKey]model.ServiceTraits
 	Settings Settings
 }
 
@@ -44,12 +44,6 @@ type ServiceKey struct{ Cluster, Namespace, Name string }
 
 // String is namespace/name.
 func (k ServiceKey) String() string { return k.Namespace + "/" + k.Name }
-
-// ServiceTraits are what a Service's annotations say of every route to it.
-type ServiceTraits struct {
-	Diagnostics []diag.D
-	Closed      *model.Closed
-}
 
 // Resolve makes the gateway. Its result depends on the set of the inputs, not on their order.
 func Resolve(in Input) (model.Gateway, []diag.D) {

@@ -1,17 +1,42 @@
-// Package native reads an Ingress as networking.k8s.io/v1 says and nothing more, with Postern's own annotations.
+// Package native reads Postern's own annotations, which may stand on an Ingress of any dialect and on its Services. An
+// Ingress that no other dialect claims is read as networking.k8s.io/v1 says, and by these.
+//
+// Each file holds one family: its entries in the table and the code that applies them.
 package native
 
 import (
+	"slices"
+
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/dialect"
+	"github.com/postern-gateway/postern/translator/model"
 	"github.com/postern-gateway/postern/translator/source"
 )
 
-// Table is Postern's own annotations. There is none yet; a key under the prefix is unknown.
-var Table = &dialect.Table{Name: "postern", Prefixes: []string{"postern.dev/"}}
+// Table is Postern's own annotations; a key under the prefix that is not here is unknown.
+var Table = &dialect.Table{
+	Name:        "postern",
+	Prefixes:    []string{"postern.dev/"},
+	Annotations: dialect.MarkRestricting(slices.Concat(backends)),
+}
 
-// Shape reads the annotations of an Ingress.
-func Shape(ing source.Ingress) (dialect.Shape, []diag.D) {
+// Annotate adds what Postern's own annotations say to the shape that an Ingress's dialect gave it.
+func Annotate(ing source.Ingress, shape dialect.Shape) (dialect.Shape, []diag.D) {
 	r := dialect.Read(Table, dialect.OnIngress, ing.Annotations, ing.AnnotationOrigin)
-	return dialect.Shape{Path: dialect.NativePath, Closed: r.Closed}, r.Diagnostics
+	shape = annotateBackends(r, shape)
+	if shape.Closed == nil {
+		shape.Closed = r.Closed
+	}
+	return shape, r.Diagnostics
+}
+
+// Service adds what Postern's own annotations say to the traits that another dialect's gave a Service.
+func Service(s source.Service, traits model.ServiceTraits) model.ServiceTraits {
+	r := dialect.Read(Table, dialect.OnService, s.Annotations, s.AnnotationOrigin)
+	traits = serviceBackends(r, traits)
+	if traits.Closed == nil {
+		traits.Closed = r.Closed
+	}
+	traits.Diagnostics = append(traits.Diagnostics, r.Diagnostics...)
+	return traits
 }

@@ -39,12 +39,11 @@ func readBackends(r *dialect.Reader, shape *dialect.Shape) {
 		shape.Policies.Protocol = protocol
 		return
 	}
-	r.Say(diag.New(diag.CodeBadProtocol, at, text+" is not a backend protocol", "its routes answer 503", "write http, https or h2c"))
-	shape.Closed = &model.Closed{Reason: text + " is not a backend protocol", Code: diag.CodeBadProtocol, Origin: at}
+	r.Close(diag.New(diag.CodeBadProtocol, at, text+" is not a backend protocol", "its routes answer 503", "write http, https or h2c"))
 }
 
-// Service reads the annotations of a Service: what is said of them, and whether they close the routes to it.
-func Service(s source.Service) ([]diag.D, *model.Closed) {
+// Service reads the annotations of a Service.
+func Service(s source.Service) model.ServiceTraits {
 	r := dialect.Read(Table, dialect.OnService, s.Annotations, s.AnnotationOrigin)
-	return r.Diagnostics, r.Closed
+	return model.ServiceTraits{Diagnostics: r.Diagnostics, Closed: r.Closed}
 }
