@@ -26,6 +26,8 @@ type Answer struct {
 // Seen is what a backend saw of a probe.
 type Seen struct {
 	Backend string
+	// Endpoint is the address that the manifests give the backend.
+	Endpoint string
 	// Path is the request target as it came, with the query.
 	Path string
 	// Header holds Host too.
@@ -50,6 +52,9 @@ func (w Want) Differences(a Answer) []string {
 	}
 	differ("backend", w.Backend, seen.Backend)
 	if w.Backend != "" && a.Seen != nil {
+		if w.Endpoint != "" {
+			differ("endpoint", w.Endpoint, seen.Endpoint)
+		}
 		if w.Path != "" {
 			differ("path at the backend", w.Path, seen.Path)
 		}

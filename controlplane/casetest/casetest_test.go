@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/postern-gateway/postern/translator"
 )
 
 func TestParseProbes(t *testing.T) {
@@ -22,8 +24,13 @@ POST https://node
   -> 302 https://node/
 WS http://node/ws
   -> none
+GET http://node/shared  times 40
+  -> 200 ns/a/80 /x at 10.0.0.1:80 share 1/4
+  > Host: a
+  -> 503 share 3/4
+  < X-Gone -
 `))
-	if err != nil || len(probes) != 3 {
+	if err != nil || len(probes) != 4 {
 		t.Fatalf("%d probes, %v", len(probes), err)
 	}
 	p := probes[0]
@@ -46,6 +53,55 @@ WS http://node/ws
 	if p := probes[2]; !p.WebSocket || p.Method != "GET" || p.Want.Status != 0 || p.Header.Get("Upgrade") != "websocket" {
 		t.Errorf("the third is %+v", p)
 	}
+	shared := probes[3]
+	if w := shared.Want; shared.Times != 40 || w.Endpoint != "10.0.0.1:80" || w.Path != "/x" || w.Share != (Share{1, 4}) || len(w.Seen) != 1 || len(w.Response) != 0 {
+		t.Errorf("the fourth is sent %d times and wants %+v", shared.Times, w)
+	}
+	if len(shared.Or) != 1 || shared.Or[0].Status != 503 || shared.Or[0].Share != (Share{3, 4}) || len(shared.Or[0].Seen) != 0 || len(shared.Or[0].Response) != 1 {
+		t.Errorf("or it wants %+v", shared.Or)
+	}
+}
+
+// TestTry: of many answers each must be wanted, and each that is wanted must come, as often as its share says.
+func TestTry(t *testing.T) {
+	shares := func(a, b Share) Probe {
+		return Probe{Times: 100, Want: Want{Status: 200, Share: a}, Or: []Want{{Status: 503, Share: b}}}
+	}
+	tests := []struct {
+		why   string
+		probe Probe
+		// unavailable is how many of a hundred answers are 503.
+		unavailable int
+		complaints  int
+	}{
+		{"an even half", shares(Share{1, 2}, Share{1, 2}), 50, 0},
+		{"a half by chance", shares(Share{1, 2}, Share{1, 2}), 65, 0},
+		{"a quarter in place of a half", shares(Share{1, 2}, Share{1, 2}), 24, 2},
+		{"a quarter", shares(Share{3, 4}, Share{1, 4}), 25, 0},
+		{"any share", shares(Share{}, Share{}), 1, 0},
+		{"one answer never comes", shares(Share{}, Share{}), 0, 1},
+		{"a rare one never comes", shares(Share{99, 100}, Share{1, 100}), 0, 1},
+		{"one that is not wanted comes", Probe{Times: 100, Want: Want{Status: 200}}, 1, 1},
+		{"asked once", Probe{Want: Want{Status: 200}}, 0, 0},
+	}
+	for _, tt := range tests {
+		complaints, err := try(&countingJudge{unavailable: tt.unavailable}, tt.probe)
+		if err != nil || len(complaints) != tt.complaints {
+			t.Errorf("%s: %q, %v; want %d complaints", tt.why, complaints, err, tt.complaints)
+		}
+	}
+}
+
+// countingJudge answers 503 so many times, and 200 after that.
+type countingJudge struct{ unavailable int }
+
+func (j *countingJudge) Publish(translator.Result) error { return nil }
+
+func (j *countingJudge) Ask(Probe) (Answer, error) {
+	if j.unavailable--; j.unavailable >= 0 {
+		return Answer{Status: 503}, nil
+	}
+	return Answer{Status: 200}, nil
 }
 
 func TestParseProbesRefuses(t *testing.T) {
@@ -60,6 +116,12 @@ func TestParseProbesRefuses(t *testing.T) {
 		"GET http://n/\n  ->":                        "without a status",
 		"GET http://n/\n  -> 200 a/b":                "write STATUS",
 		"GET http://n/\n  -> 200 a/b/c x":            "write STATUS",
+		"GET http://n/\n  -> 200 a/b/c at":           "without a value",
+		"GET http://n/\n  -> 200 a/b/c share 2/2":    "write a share",
+		"GET http://n/\n  -> 200 a/b/c share half":   "write a share",
+		"GET http://n/  times 1\n  -> 200":           "from 2 to",
+		"GET http://n/  times 1000\n  -> 200":        "from 2 to",
+		"GET http://n/  times many\n  -> 200":        "from 2 to",
 		"GET http://n/\n  -> 200\n  > X y: z":        "write Name: value",
 		"GET http://n/\n  -> 200\n  = X: y":          "begin with",
 		"  -> 200":                                   "without a request",
@@ -74,14 +136,14 @@ func TestParseProbesRefuses(t *testing.T) {
 // TestDifferences: whatever is stated and not so is found, and nothing else is.
 func TestDifferences(t *testing.T) {
 	want := Want{
-		Status: 200, Backend: "ns/svc/80", Path: "/x", TLS: true,
+		Status: 200, Backend: "ns/svc/80", Endpoint: "10.0.0.1:80", Path: "/x", TLS: true,
 		Seen:     []HeaderWant{{"X-List", []string{"a,b"}}, {"X-Gone", nil}},
 		Response: []HeaderWant{{"Set-Cookie", []string{"a", "b"}}, {"Tls", []string{"shop.test"}}},
 	}
 	answer := func(change func(*Answer)) Answer {
 		a := Answer{
 			Status: 200, Response: http.Header{"Set-Cookie": {"a", "b"}}, Certificate: "shop.test",
-			Seen: &Seen{Backend: "ns/svc/80", Path: "/x", TLS: true, Header: http.Header{"X-List": {"a", "b"}}},
+			Seen: &Seen{Backend: "ns/svc/80", Endpoint: "10.0.0.1:80", Path: "/x", TLS: true, Header: http.Header{"X-List": {"a", "b"}}},
 		}
 		change(&a)
 		return a
@@ -92,6 +154,7 @@ func TestDifferences(t *testing.T) {
 	for point, change := range map[string]func(*Answer){
 		"status":                      func(a *Answer) { a.Status = 503 },
 		"backend":                     func(a *Answer) { a.Seen = nil },
+		"endpoint":                    func(a *Answer) { a.Seen.Endpoint = "10.0.0.2:80" },
 		"path at the backend":         func(a *Answer) { a.Seen.Path = "/y" },
 		"TLS to the backend":          func(a *Answer) { a.Seen.TLS = false },
 		"HTTP/2 to the backend":       func(a *Answer) { a.Seen.HTTP2 = true },

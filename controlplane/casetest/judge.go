@@ -55,11 +55,11 @@ func hear(t *testing.T, c *Case, court Court) {
 			}
 		}
 		for _, p := range step.Probes {
-			a, err := judge.Ask(p)
+			differences, err := try(judge, p)
 			if err != nil {
 				t.Fatalf("%s, %s, %s %s: %v", court.Name, c.Name, p.Position, p.Line, err)
 			}
-			if differences := p.Want.Differences(a); len(differences) > 0 {
+			if len(differences) > 0 {
 				t.Errorf("%s, %s, %s %s\n  %s", court.Name, c.Name, p.Position, p.Line, strings.Join(differences, "\n  "))
 			}
 		}
@@ -67,11 +67,35 @@ func hear(t *testing.T, c *Case, court Court) {
 }
 
 // Explain is the first judge: the explain engine, and what a test backend would do with the request.
-var Explain = Court{Name: "explain", Open: func(t *testing.T, c *Case) Judge { return &explainJudge{test: c} }}
+var Explain = Court{Name: "explain", Open: func(t *testing.T, c *Case) Judge {
+	return &explainJudge{test: c, turns: map[string]int{}}
+}}
 
 type explainJudge struct {
 	test   *Case
 	result translator.Result
+	// turns counts the requests by what is to be chosen for them: the URL of a share, the assignment of an endpoint.
+	turns map[string]int
+}
+
+// turn is the number of a choice among n, one after the other.
+func (j *explainJudge) turn(of string, n int) int {
+	j.turns[of]++
+	return (j.turns[of] - 1) % n
+}
+
+// chosen is the decision that a request gets: of several, each in turn as often as its weight says.
+func (j *explainJudge) chosen(url string, d explain.Decision) explain.Decision {
+	if len(d.Shares) == 0 {
+		return d
+	}
+	at := j.turn(url, int(d.Shares[0].Of))
+	for _, s := range d.Shares {
+		if at -= int(s.Weight); at < 0 {
+			return s.Decision
+		}
+	}
+	panic("casetest: shares of " + url + " without a sum")
 }
 
 func (j *explainJudge) Publish(r translator.Result) error {
@@ -87,11 +111,11 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	a := Answer{Status: story.Decision.Status, Why: story.Decision.Reason, Response: http.Header{}}
+	d := j.chosen(p.URL, story.Decision)
+	a := Answer{Status: d.Status, Why: d.Reason, Response: http.Header{}}
 	if story.Certificate != nil {
 		a.Certificate = story.Certificate.Subject()
 	}
-	d := story.Decision
 	if d.Location != "" {
 		a.Response.Set("Location", d.Location)
 	}
@@ -113,7 +137,10 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 	}
 	rewriteResponse(d, authorityOf(p.URL), a.Response)
 	a.Why = ""
-	a.Seen = &Seen{Backend: d.Assignment, Path: d.Path, Header: maps.Clone(d.Headers), TLS: d.TLS != nil, HTTP2: d.Protocol == "h2c"}
+	a.Seen = &Seen{
+		Backend: d.Assignment, Endpoint: d.Endpoints[j.turn(d.Assignment, len(d.Endpoints))],
+		Path: d.Path, Header: maps.Clone(d.Headers), TLS: d.TLS != nil, HTTP2: d.Protocol == "h2c",
+	}
 	a.Seen.Header.Set("Host", d.Host)
 	return a, nil
 }

@@ -22,7 +22,11 @@ type Probe struct {
 	URL    string
 	Header http.Header
 	From   netip.Addr
-	Want   Want
+	// Times is how often the request is sent; 0 is once.
+	Times int
+	Want  Want
+	// Or are further answers that a request may get. Of many requests, each answer must come to some.
+	Or []Want
 }
 
 // Want is what a probe expects.
@@ -31,6 +35,10 @@ type Want struct {
 	Status int
 	// Backend is the assignment that must be reached, empty where none may be; Path is what it must see, empty for any.
 	Backend, Path string
+	// Endpoint is the one that must be reached, by the address that the manifests give it; empty for any.
+	Endpoint string
+	// Share is the part of many requests that must get this answer.
+	Share Share
 	// TLS and HTTP2 are how the backend must be spoken to.
 	TLS, HTTP2 bool
 	// Seen are the headers that the backend must see, Response those of the answer.
@@ -104,6 +112,12 @@ func parseRequest(line string) (Probe, error) {
 		case field == "":
 		case field == "h2":
 			p.HTTP2 = true
+		case strings.HasPrefix(field, "times "):
+			n, err := strconv.Atoi(strings.TrimPrefix(field, "times "))
+			if err != nil || n < 2 || n > timesMax {
+				return p, fmt.Errorf("%q: write times and a number from 2 to %d", field, timesMax)
+			}
+			p.Times = n
 		case strings.HasPrefix(field, "from "):
 			from, err := netip.ParseAddr(strings.TrimPrefix(field, "from "))
 			if err != nil {
@@ -115,7 +129,7 @@ func parseRequest(line string) (Probe, error) {
 			name = http.CanonicalHeaderKey(name)
 			p.Header[name] = append(p.Header[name], strings.TrimSpace(value))
 		default:
-			return p, fmt.Errorf("%q is no header, no from ADDRESS and not h2", field)
+			return p, fmt.Errorf("%q is no header, no from ADDRESS, no times N and not h2", field)
 		}
 	}
 	return p, nil
@@ -125,25 +139,33 @@ func parseRequest(line string) (Probe, error) {
 func (p *Probe) expect(line string) error {
 	sign, rest, _ := strings.Cut(line, " ")
 	rest = strings.TrimSpace(rest)
+	want := &p.Want
+	if len(p.Or) > 0 {
+		want = &p.Or[len(p.Or)-1]
+	}
 	switch sign {
 	case "->":
-		return p.expectAnswer(strings.Fields(rest))
+		if want.Status == unstated {
+			return want.expectAnswer(strings.Fields(rest))
+		}
+		if p.Times == 0 {
+			return fmt.Errorf("a second -> line for one request")
+		}
+		p.Or = append(p.Or, Want{})
+		return p.Or[len(p.Or)-1].expectAnswer(strings.Fields(rest))
 	case ">":
-		return addHeader(&p.Want.Seen, rest)
+		return addHeader(&want.Seen, rest)
 	case "<":
-		return addHeader(&p.Want.Response, rest)
+		return addHeader(&want.Response, rest)
 	default:
 		return fmt.Errorf("%q: begin with -> (answer), > (what the backend sees) or < (response header)", line)
 	}
 }
 
-// expectAnswer reads STATUS [LOCATION | BACKEND [PATH] [tls] [h2]], or none.
-func (p *Probe) expectAnswer(words []string) error {
-	if p.Want.Status != unstated {
-		return fmt.Errorf("a second -> line")
-	}
+// expectAnswer reads STATUS [LOCATION | BACKEND [PATH] [tls] [h2] [at ENDPOINT]] [share N/M], or none.
+func (w *Want) expectAnswer(words []string) error {
 	if len(words) == 1 && words[0] == "none" {
-		p.Want.Status = 0
+		w.Status = 0
 		return nil
 	}
 	if len(words) == 0 {
@@ -153,22 +175,34 @@ func (p *Probe) expectAnswer(words []string) error {
 	if err != nil || status < 100 || status > 599 {
 		return fmt.Errorf("%q is no status", words[0])
 	}
-	p.Want.Status = status
-	for i, w := range words[1:] {
+	w.Status = status
+	before := ""
+	for i, word := range words[1:] {
 		switch {
-		case i == 0 && (strings.HasPrefix(w, "/") || strings.Contains(w, "://")):
-			p.Want.Response = append(p.Want.Response, HeaderWant{Name: "Location", Values: []string{w}})
-		case i == 0 && strings.Count(w, "/") == 2:
-			p.Want.Backend = w
-		case w == "tls":
-			p.Want.TLS = true
-		case w == "h2":
-			p.Want.HTTP2 = true
-		case i == 1 && strings.HasPrefix(w, "/"):
-			p.Want.Path = w
+		case before == "at":
+			w.Endpoint = word
+		case before == "share":
+			if w.Share, err = parseShare(word); err != nil {
+				return err
+			}
+		case i == 0 && (strings.HasPrefix(word, "/") || strings.Contains(word, "://")):
+			w.Response = append(w.Response, HeaderWant{Name: "Location", Values: []string{word}})
+		case i == 0 && strings.Count(word, "/") == 2:
+			w.Backend = word
+		case word == "tls":
+			w.TLS = true
+		case word == "h2":
+			w.HTTP2 = true
+		case word == "at", word == "share":
+		case i == 1 && strings.HasPrefix(word, "/"):
+			w.Path = word
 		default:
-			return fmt.Errorf("%q: write STATUS, then a Location, or NS/SERVICE/PORT, its path, tls, h2", w)
+			return fmt.Errorf("%q: write STATUS, then a Location, or NS/SERVICE/PORT, its path, tls, h2, at ENDPOINT; then share N/M", word)
 		}
+		before = word
+	}
+	if before == "at" || before == "share" {
+		return fmt.Errorf("%q without a value", before)
 	}
 	return nil
 }

@@ -22,33 +22,36 @@ import (
 // probeHeader carries the number of a probe to the backend, which notes under it what it saw.
 const probeHeader = "Probe"
 
-// farm is the test backends of one case: a server for each assignment.
+// farm is the test backends of one case: a server for each endpoint.
 type farm struct {
 	test  *casetest.Case
 	group *errgroup.Group
 
 	mu sync.Mutex
 	// servers and seen are guarded by mu.
-	servers map[string]*server
+	servers map[endpoint]*server
 	seen    map[string]casetest.Seen
 }
 
+// endpoint is an endpoint of an assignment, by the address that the manifests give it.
+type endpoint struct{ assignment, address string }
+
 func newFarm(c *casetest.Case, group *errgroup.Group) *farm {
-	return &farm{test: c, group: group, servers: map[string]*server{}, seen: map[string]casetest.Seen{}}
+	return &farm{test: c, group: group, servers: map[endpoint]*server{}, seen: map[string]casetest.Seen{}}
 }
 
-// address is where the backend of an assignment is; it is started if it does not run yet.
-func (f *farm) address(assignment string) (netip.AddrPort, error) {
+// address is where the backend of an endpoint is; it is started if it does not run yet.
+func (f *farm) address(of endpoint) (netip.AddrPort, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if s, ok := f.servers[assignment]; ok {
+	if s, ok := f.servers[of]; ok {
 		return s.address, nil
 	}
-	s, err := f.start(assignment)
+	s, err := f.start(of)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("start the test backend of %s: %w", assignment, err)
+		return netip.AddrPort{}, fmt.Errorf("start the test backend of %s at %s: %w", of.assignment, of.address, err)
 	}
-	f.servers[assignment] = s
+	f.servers[of] = s
 	return s.address, nil
 }
 
@@ -89,13 +92,13 @@ type server struct {
 // sniffMax bounds how long a connection may stay without a byte.
 const sniffMax = 30 * time.Second
 
-func (f *farm) start(assignment string) (*server, error) {
+func (f *farm) start(of endpoint) (*server, error) {
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	s := &server{
-		address: netip.MustParseAddrPort(lis.Addr().String()), lis: lis, backend: f.test.Backend(assignment),
+		address: netip.MustParseAddrPort(lis.Addr().String()), lis: lis, backend: f.test.Backend(of.assignment),
 		plain: newHandover(lis.Addr()), secure: newHandover(lis.Addr()), open: map[net.Conn]struct{}{},
 	}
 	if s.backend.Mode == casetest.ModeDown {
@@ -111,7 +114,7 @@ func (f *farm) start(assignment string) (*server, error) {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{
-		Handler:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(assignment, w, r) }),
+		Handler:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(of, w, r) }),
 		Protocols: &protocols, ReadHeaderTimeout: sniffMax, ErrorLog: log.New(io.Discard, "", 0),
 	}
 	secure := tls.NewListener(s.secure, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
@@ -202,9 +205,10 @@ func (s *server) close() {
 }
 
 // serve notes what came and answers as the request asks.
-func (f *farm) serve(assignment string, w http.ResponseWriter, r *http.Request) {
+func (f *farm) serve(at endpoint, w http.ResponseWriter, r *http.Request) {
 	seen := casetest.Seen{
-		Backend: assignment, Path: r.RequestURI, Header: r.Header.Clone(), TLS: r.TLS != nil, HTTP2: r.ProtoMajor == 2,
+		Backend: at.assignment, Endpoint: at.address, Path: r.RequestURI, Header: r.Header.Clone(),
+		TLS: r.TLS != nil, HTTP2: r.ProtoMajor == 2,
 	}
 	seen.Header.Set("Host", r.Host)
 	f.mu.Lock()

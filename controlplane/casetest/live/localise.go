@@ -2,7 +2,9 @@ package live
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
+	"strconv"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
@@ -32,11 +34,13 @@ func (j *judge) localise(r envoy.Resource) (proto.Message, error) {
 	case *endpointv3.ClusterLoadAssignment:
 		for _, locality := range m.GetEndpoints() {
 			for _, e := range locality.GetLbEndpoints() {
-				at, err := j.farm.address(r.Name)
+				socket := e.GetEndpoint().GetAddress().GetSocketAddress()
+				own := net.JoinHostPort(socket.GetAddress(), strconv.Itoa(int(socket.GetPortValue())))
+				at, err := j.farm.address(endpoint{r.Name, own})
 				if err != nil {
 					return nil, err
 				}
-				setAddress(e.GetEndpoint().GetAddress().GetSocketAddress(), at)
+				setAddress(socket, at)
 			}
 		}
 	}
