@@ -86,11 +86,12 @@ func read(ing source.Ingress, class string, s dialect.Settings) dialect.Reading 
 	var ds []diag.D
 	if speaksTraefik || class == traefikClass {
 		// With a second dialect's annotations beside them, what no annotation says is native.
-		protocol := model.ProtocolFromPort
+		protocol, shares := model.ProtocolFromPort, true
 		if speaksTraefik && speaksNginx {
-			protocol = model.ProtocolFromService
+			protocol, shares = model.ProtocolFromService, false
 		}
 		shape, ds = traefik.Shape(ing, s, protocol)
+		shape.SharesPaths = shares
 	}
 	if speaksNginx {
 		more, closed := nginx.Read(ing)

@@ -143,12 +143,25 @@ func actionText(r model.Route) string {
 	case *model.Closed:
 		return "503: " + a.Reason
 	case *model.Forward:
-		text = a.Backend
+		text = strings.Join(targetNames(a.Targets), " or ")
 	}
 	if r.HTTPSRedirect != nil {
 		text = "redirect to https, then " + text
 	}
 	return text
+}
+
+// targetNames are the backends that a route's requests go to; one that is closed answers 503 in its place.
+func targetNames(targets []model.Target) []string {
+	var out []string
+	for _, t := range targets {
+		name := t.Backend
+		if t.Closed != nil {
+			name = "503 (" + t.Closed.Reason + ")"
+		}
+		out = append(out, name)
+	}
+	return out
 }
 
 // describe names the files of an edit; empty where all of them keep what they held, so that nothing goes live.

@@ -26,6 +26,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/postern-gateway/postern/translator/diag"
 )
@@ -62,6 +63,19 @@ func table(name string, clusters ...string) Resource {
 		}}})
 	}
 	return Resource{TypeURL: resource.RouteType, Name: name, Origins: origin(name), Message: rc}
+}
+
+// shared is a route configuration that shares everything out to the clusters.
+func shared(name string, clusters ...string) Resource {
+	weighted := &routev3.WeightedCluster{}
+	for _, c := range clusters {
+		weighted.Clusters = append(weighted.Clusters, &routev3.WeightedCluster_ClusterWeight{Name: c, Weight: wrapperspb.UInt32(1)})
+	}
+	return Resource{TypeURL: resource.RouteType, Name: name, Origins: origin(name), Message: &routev3.RouteConfiguration{
+		Name: name, VirtualHosts: []*routev3.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: []*routev3.Route{{
+			Action: &routev3.Route_Route{Route: &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_WeightedClusters{WeightedClusters: weighted}}},
+		}}}},
+	}}
 }
 
 func entryPoint(t testing.TB, name string) Resource {

@@ -68,6 +68,31 @@ func TestAdditionsAndRemovalsAreOrdered(t *testing.T) {
 	wait(t, s, rev)
 }
 
+// TestSharedRoutesStandBetweenTheirClusters: what a route shares out to is there before it, and leaves after it.
+func TestSharedRoutesStandBetweenTheirClusters(t *testing.T) {
+	s := New(Options{})
+	c := startUp(t, s)
+	rev := s.Publish(snapshot(t, nil, entryPoint(t, "http"), shared("http", "b", "d"),
+		cluster("b", 1), assignment("b", 1), cluster("d", 1), assignment("d", 1)))
+	clusters := c.take("Cluster +b +d")
+	c.silent("routes wait for both new clusters")
+	c.ack(clusters)
+	c.ask("", eds, "b", "d")
+	endpoints := c.take("ClusterLoadAssignment +b +d")
+	c.silent("routes wait for the endpoints of both")
+	c.ack(endpoints)
+	routes := c.take("RouteConfiguration +http")
+	c.silent("the old cluster waits for the routes' ACK")
+	c.ack(routes)
+	c.ack(c.take("Cluster -a"))
+	c.ack(c.take("ClusterLoadAssignment -a"))
+	wait(t, s, rev)
+	s.Publish(snapshot(t, nil, entryPoint(t, "http"), shared("http", "b"), cluster("b", 1), assignment("b", 1)))
+	c.ack(c.take("RouteConfiguration +http"))
+	c.ack(c.take("Cluster -d"))
+	c.ack(c.take("ClusterLoadAssignment -d"))
+}
+
 func TestChangedClusterBringsItsEndpointsAgain(t *testing.T) {
 	s := New(Options{})
 	c := startUp(t, s)

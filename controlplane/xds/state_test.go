@@ -351,7 +351,7 @@ func TestCheckFindsDanglingNames(t *testing.T) {
 		t.Errorf("a good snapshot: %v", errs)
 	}
 	twice := table("http", "A.test", "a.TEST")
-	errs := snapshot(t, nil, cluster("A.test", 1), entryPoint(t, "https"), twice).Check()
+	errs := snapshot(t, nil, cluster("A.test", 1), entryPoint(t, "https"), twice, shared("split", "A.test", "b")).Check()
 	var got []string
 	for _, err := range errs {
 		got = append(got, err.Error())
@@ -361,6 +361,7 @@ func TestCheckFindsDanglingNames(t *testing.T) {
 		`listener "https": there is no route configuration "https"`,
 		`routes "http": domain "a.TEST" is in virtual host "A.test" and in "a.TEST"`,
 		`routes "http": virtual host "a.TEST", route 0: there is no cluster "a.TEST"`,
+		`routes "split": virtual host "all", route 0: there is no cluster "b"`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

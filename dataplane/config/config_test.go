@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,7 +95,9 @@ const routesJSON = `{"name": "http", "ignore_port_in_host_matching": true, "requ
    "typed_per_filter_config": {"envoy.filters.http.lua": {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute", "name": "prefix-v1", "filter_context": {"prefix": "/k8s"}}}},
   {"match": {"path": "/p"}, "redirect": {"https_redirect": true, "port_redirect": 8443, "response_code": "FOUND"}},
   {"match": {"path_separated_prefix": "/s"}, "direct_response": {"status": 503}},
-  {"match": {"safe_regex": {"regex": "/r.*"}}, "route": {"cluster": "c", "timeout": "0s", "regex_rewrite": {"pattern": {"regex": "^/r(.)"}, "substitution": "/\\1$\\\\"}}}]}]}`
+  {"match": {"safe_regex": {"regex": "/r.*"}}, "route": {"cluster": "c", "timeout": "0s", "regex_rewrite": {"pattern": {"regex": "^/r(.)"}, "substitution": "/\\1$\\\\"}}},
+  {"match": {"path": "/w"}, "route": {"timeout": "0s", "weighted_clusters": {"clusters": [
+   {"name": "w1", "weight": 3, "host_rewrite_literal": "h1"}, {"name": "w2", "weight": 1}]}}}]}]}`
 
 const clusterJSON = `{"name": "ns/svc/80/https", "type": "EDS", "lb_policy": "ROUND_ROBIN", "connect_timeout": "2s",
  "eds_cluster_config": {"service_name": "ns/svc/80", "eds_config": ` + ads + `},
@@ -178,11 +181,14 @@ func TestDecode(t *testing.T) {
 		t.Errorf("domains and headers %s", got)
 	}
 	first, last := rc.VirtualHosts[0].Routes[0], rc.VirtualHosts[0].Routes[3]
-	if f := first.Action.(*Forward); !f.Retry || f.HostRewrite != "h" || first.ScriptPrefix != "/k8s" || first.Match.Headers[0].Name != ":method" {
+	if f := first.Action.(*Forward); !f.Retry || !slices.Equal(f.Clusters, []WeightedCluster{{"c", 1, "h"}}) || first.ScriptPrefix != "/k8s" || first.Match.Headers[0].Name != ":method" {
 		t.Errorf("route %+v", first)
 	}
 	if f := last.Action.(*Forward); f.RegexRewrite.ReplaceAllString("/rx/y", f.Substitution) != `/x$\/y` {
 		t.Errorf("substitution %q", f.Substitution)
+	}
+	if f := rc.VirtualHosts[0].Routes[4].Action.(*Forward); !slices.Equal(f.Clusters, []WeightedCluster{{"w1", 3, "h1"}, {"w2", 1, ""}}) {
+		t.Errorf("weighted clusters %+v", f.Clusters)
 	}
 	c, err := DecodeCluster("ns/svc/80/https", resourceOf(t, ClusterType, clusterJSON))
 	if err != nil || c.ServiceName != "ns/svc/80" || c.TLS.SNI != "svc" || c.TLS.Names[0] != "svc" || c.TLS.Trust != "trust/upstream" {
@@ -253,6 +259,11 @@ var spoiled = []struct{ typeURL, resource, old, new, want string }{
 	{RouteType, routesJSON, `"status": 503`, `"status": 700`, "direct_response.status: only"},
 	{RouteType, routesJSON, `"status": 503`, `"status": 503, "body": {"inline_string": "x"}`, "direct_response.body" + unsupportedText},
 	{RouteType, routesJSON, `, "direct_response": {"status": 503}`, ``, "routes[2]: no action"},
+	{RouteType, routesJSON, `"name": "w2"`, `"name": ""`, "routes[4].route.weighted_clusters.clusters[1].name: only a name"},
+	{RouteType, routesJSON, `"weight": 3`, `"weight": 4294967295`, "routes[4].route.weighted_clusters.clusters: only a sum"},
+	{RouteType, routesJSON, `"weight": 3, "host_rewrite_literal": "h1"}, {"name": "w2", "weight": 1}`, `"weight": 0}`, "routes[4].route.weighted_clusters.clusters: only a sum"},
+	{RouteType, routesJSON, `"weighted_clusters"`, `"host_rewrite_literal": "h", "weighted_clusters"`, "routes[4].route.host_rewrite_literal: only that of each"},
+	{RouteType, routesJSON, `"weight": 1}`, `"cluster_header": "x"}`, "routes[4].route.weighted_clusters.clusters[1].cluster_header" + unsupportedText},
 	{ClusterType, clusterJSON, `"EDS"`, `"STRICT_DNS"`, `cluster "x": type: only EDS`},
 	{ClusterType, clusterJSON, `"ROUND_ROBIN"`, `"RANDOM"`, `cluster "x": lb_policy: only ROUND_ROBIN`},
 	{ClusterType, clusterJSON, `"lb_policy"`, `"circuit_breakers": {}, "lb_policy"`, `cluster "x": circuit_breakers` + unsupportedText},

@@ -126,8 +126,10 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 	"envoy.type.matcher.v3.RegexMatchAndSubstitute": fields("pattern substitution"),
 	"envoy.type.matcher.v3.RegexMatcher":            fields("regex", "google_re2", whyRE2),
 	"envoy.config.route.v3.RouteAction": fields(
-		"cluster timeout prefix_rewrite regex_rewrite host_rewrite_literal retry_policy"),
-	"envoy.config.route.v3.RetryPolicy": fields("retry_on num_retries"),
+		"cluster weighted_clusters timeout prefix_rewrite regex_rewrite host_rewrite_literal retry_policy"),
+	"envoy.config.route.v3.WeightedCluster":               fields("clusters"),
+	"envoy.config.route.v3.WeightedCluster.ClusterWeight": fields("name weight host_rewrite_literal"),
+	"envoy.config.route.v3.RetryPolicy":                   fields("retry_on num_retries"),
 	"envoy.config.route.v3.RedirectAction": fields(
 		"https_redirect scheme_redirect port_redirect host_redirect path_redirect response_code"),
 	"envoy.config.route.v3.DirectResponseAction": fields("status"),

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -75,15 +76,22 @@ type Action interface{ action() }
 
 // Forward sends the request to a cluster.
 type Forward struct {
-	Cluster string
+	// Clusters share the requests by weight. There is one at least.
+	Clusters []WeightedCluster
 	// PrefixRewrite replaces what the match consumed of the path; empty leaves it.
 	PrefixRewrite string
 	// RegexRewrite replaces every match in the path, without the query, by Substitution (of regexp's Expand); nil leaves it.
 	RegexRewrite *regexp.Regexp
 	Substitution string
-	HostRewrite  string // empty keeps the client's
 	// Retry has a request tried once more, on another endpoint, that no endpoint has begun to take.
 	Retry bool
+}
+
+// A WeightedCluster is a cluster with its part of a route's requests.
+type WeightedCluster struct {
+	Name        string
+	Weight      uint32
+	HostRewrite string // empty keeps the client's
 }
 
 // Redirect is Envoy's RedirectAction: what is empty or 0 is taken from the request.
@@ -223,10 +231,11 @@ func decodeMatch(m *routev3.RouteMatch, at string) (RouteMatch, error) {
 var retriable = []string{"connect-failure", "refused-stream", "reset-before-request"}
 
 func decodeForward(a *routev3.RouteAction, at string) (*Forward, error) {
-	out := &Forward{Cluster: a.GetCluster(), PrefixRewrite: a.GetPrefixRewrite(), HostRewrite: a.GetHostRewriteLiteral()}
-	if out.Cluster == "" {
-		return nil, only(at, "cluster", "a name")
+	clusters, err := decodeClusters(a, at)
+	if err != nil {
+		return nil, err
 	}
+	out := &Forward{Clusters: clusters, PrefixRewrite: a.GetPrefixRewrite()}
 	// Envoy's default is 15 s, and net/http has no limit that spans the response: only "none" means the same in both.
 	if a.GetTimeout() == nil || a.GetTimeout().AsDuration() != 0 {
 		return nil, only(at, "timeout", "0s")
@@ -249,6 +258,34 @@ func decodeForward(a *routev3.RouteAction, at string) (*Forward, error) {
 			return nil, only(at, "retry_policy.num_retries", 1)
 		}
 		out.Retry = true
+	}
+	return out, nil
+}
+
+// decodeClusters reads a route's one cluster, or several with weights, of which each says for itself what is its Host.
+func decodeClusters(a *routev3.RouteAction, at string) ([]WeightedCluster, error) {
+	if a.GetWeightedClusters() == nil {
+		if a.GetCluster() == "" {
+			return nil, only(at, "cluster", "a name")
+		}
+		return []WeightedCluster{{Name: a.GetCluster(), Weight: 1, HostRewrite: a.GetHostRewriteLiteral()}}, nil
+	}
+	if a.GetHostRewriteLiteral() != "" {
+		return nil, only(at, "host_rewrite_literal", "that of each weighted cluster")
+	}
+	var out []WeightedCluster
+	var total uint64
+	at = join(at, "weighted_clusters")
+	for i, c := range a.GetWeightedClusters().GetClusters() {
+		w := WeightedCluster{Name: c.GetName(), Weight: c.GetWeight().GetValue(), HostRewrite: c.GetHostRewriteLiteral()}
+		if w.Name == "" {
+			return nil, only(index(at, "clusters", i), "name", "a name")
+		}
+		total += uint64(w.Weight)
+		out = append(out, w)
+	}
+	if total == 0 || total > math.MaxUint32 {
+		return nil, only(at, "clusters", "a sum of weights from 1 to 4294967295")
 	}
 	return out, nil
 }

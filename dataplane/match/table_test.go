@@ -10,7 +10,7 @@ import (
 
 // to makes a route whose action names it.
 func to(name string, m config.RouteMatch) config.Route {
-	return config.Route{Match: m, Action: &config.Forward{Cluster: name}}
+	return config.Route{Match: m, Action: &config.Forward{Clusters: []config.WeightedCluster{{Name: name, Weight: 1}}}}
 }
 
 func prefix(p string) config.RouteMatch { return config.RouteMatch{Kind: config.PathPrefix, Path: p} }
@@ -21,7 +21,7 @@ func cluster(r *config.Route) string {
 	if r == nil {
 		return "none"
 	}
-	return r.Action.(*config.Forward).Cluster
+	return r.Action.(*config.Forward).Clusters[0].Name
 }
 
 func TestVirtualHost(t *testing.T) {

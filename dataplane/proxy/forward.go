@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -26,9 +27,10 @@ func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
 
 // forward sends the request to its cluster and copies the answer back as it comes.
 func (x *exchange) forward(f *config.Forward) {
-	up := x.snapshot.upstreams[f.Cluster]
+	cluster := draw(f.Clusters)
+	up := x.snapshot.upstreams[cluster.Name]
 	if up == nil {
-		x.proxy.unknownCluster(f.Cluster)
+		x.proxy.unknownCluster(cluster.Name)
 		x.replyByRoute(http.StatusServiceUnavailable, x.values(0))
 		return
 	}
@@ -36,8 +38,8 @@ func (x *exchange) forward(f *config.Forward) {
 	defer up.pool.release()
 	sent := x.values(0)
 	sent.Path = rewrite(f, x.route.Match, x.path)
-	if f.HostRewrite != "" {
-		sent.Authority = f.HostRewrite
+	if cluster.HostRewrite != "" {
+		sent.Authority = cluster.HostRewrite
 	}
 	body := &watchedBody{}
 	proxy := httputil.ReverseProxy{
@@ -70,6 +72,25 @@ func (x *exchange) forward(f *config.Forward) {
 		},
 	}
 	proxy.ServeHTTP(x.w, x.r)
+}
+
+// draw chooses one of a route's clusters, each as often as its weight says.
+func draw(clusters []config.WeightedCluster) config.WeightedCluster {
+	if len(clusters) == 1 {
+		return clusters[0]
+	}
+	var total uint64
+	for _, c := range clusters {
+		total += uint64(c.Weight)
+	}
+	at := rand.Uint64N(total)
+	for _, c := range clusters {
+		if at < uint64(c.Weight) {
+			return c
+		}
+		at -= uint64(c.Weight)
+	}
+	panic("proxy: weights without a sum")
 }
 
 // overlap lets the rest of the request flow while the answer does, as through Envoy. The connection ends with the

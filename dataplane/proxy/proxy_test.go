@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/postern-gateway/postern/dataplane/config"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -205,6 +207,22 @@ func TestClean(t *testing.T) {
 		if upgrade != tc.upgrade || ok != tc.ok || ok && fmt.Sprint(left) != tc.want {
 			t.Errorf("%s: %v %v, %v left", in, upgrade, ok, left)
 		}
+	}
+}
+
+// TestDraw: each cluster is drawn as often as its weight says, within five standard deviations; one without weight is
+// never.
+func TestDraw(t *testing.T) {
+	clusters := []config.WeightedCluster{{Name: "a", Weight: 1}, {Name: "none"}, {Name: "b", Weight: 3}}
+	drawn := map[string]int{}
+	for range 4000 {
+		drawn[draw(clusters).Name]++
+	}
+	if a := drawn["a"]; a < 860 || a > 1140 || drawn["none"] > 0 || a+drawn["b"] != 4000 {
+		t.Errorf("of 4000 requests with the weights 1, 0 and 3: %v", drawn)
+	}
+	if one := draw(clusters[:1]); one.Name != "a" {
+		t.Errorf("of one cluster %q is drawn", one.Name)
 	}
 }
 

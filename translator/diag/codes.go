@@ -30,6 +30,8 @@ const (
 	CodePathLanguage     Code = "P4006"
 	CodeSpellings        Code = "P4007"
 	CodeStar             Code = "P4008"
+	CodeSharedPath       Code = "P4015"
+	CodeBackendTwice     Code = "P4016"
 	CodeNoService        Code = "P5001"
 	CodeNoPort           Code = "P5002"
 	CodeNoEndpoints      Code = "P5003"

@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -26,6 +27,8 @@ type Shape struct {
 	Priority int
 	Policies model.Policies
 	Closed   *model.Closed
+	// SharesPaths has several backends on one path share its requests, as in Traefik 1.7; else they are a conflict.
+	SharesPaths bool
 	// Annotations are the places of the annotations that shaped the rules.
 	Annotations []diag.Origin
 	// Path reads the path of one rule, which may stand for several.
@@ -54,7 +57,7 @@ type Reading struct {
 
 // Claims makes the claims of an Ingress of the shape that its annotations gave.
 func Claims(ing source.Ingress, shape Shape) Reading {
-	b := builder{ing: ing, shape: shape}
+	b := builder{ing: ing, shape: shape, paths: map[writtenPath]int{}}
 	if len(ing.Spec.Rules) == 0 && ing.Spec.DefaultBackend == nil {
 		b.say(diag.New(diag.CodeNoBackend, ing.Origin("spec"), "the Ingress has neither rules nor a default backend", "it serves nothing",
 			"give it rules").At(diag.Warning))
@@ -74,7 +77,17 @@ func Claims(ing source.Ingress, shape Shape) Reading {
 type builder struct {
 	ing   source.Ingress
 	shape Shape
+	// paths are the claims so far that further backends on their path would share, by index.
+	paths map[writtenPath]int
 	out   Reading
+}
+
+// writtenPath is a path of a rule: what it matches, and how it is written. Traefik 1.7 pooled by the latter
+// (provider/kubernetes/kubernetes.go, loadIngresses: baseName).
+type writtenPath struct {
+	host  model.Host
+	match model.PathMatch
+	text  string
 }
 
 func (b *builder) say(ds ...diag.D) { b.out.Diagnostics = append(b.out.Diagnostics, ds...) }
@@ -102,12 +115,24 @@ func (b *builder) rule(i int, rule networkingv1.IngressRule) {
 		at := b.ing.Origin(fmt.Sprintf("%s.http.paths[%d]", field, j))
 		readings, ds := b.shape.Path(path, at)
 		b.say(ds...)
-		backend, closed := b.backend(path.Backend, at)
+		backend := b.backend(path.Backend, at)
 		for _, r := range readings {
-			r.Closed = firstClosed(r.Closed, closed)
+			written := writtenPath{host, r.Match, path.Path}
+			if i, shared := b.paths[written]; shared && b.shape.SharesPaths {
+				b.join(i, backend)
+				continue
+			}
+			b.paths[written] = len(b.out.Claims)
 			b.claim(host, r, backend, path.Path)
 		}
 	}
+}
+
+// join adds a backend to those that share a claim.
+func (b *builder) join(claim int, backend model.BackendRef) {
+	c := &b.out.Claims[claim]
+	c.Origins = slices.Insert(c.Origins, len(c.Backends), backend.Origin)
+	c.Backends = append(c.Backends, backend)
 }
 
 // hostOnly claims a host without paths: its requests go to the Ingress's default backend (networking/v1,
@@ -119,8 +144,7 @@ func (b *builder) hostOnly(host model.Host, field string) {
 			"give it a path").At(diag.Warning))
 		return
 	}
-	backend, closed := b.backend(*b.ing.Spec.DefaultBackend, at)
-	b.claim(host, PathClaim{Match: model.Prefix("/"), Closed: closed}, backend, "")
+	b.claim(host, PathClaim{Match: model.Prefix("/")}, b.backend(*b.ing.Spec.DefaultBackend, at), "")
 }
 
 // claim adds the claim of one path to the host; path is as the rule has it.
@@ -128,42 +152,36 @@ func (b *builder) claim(host model.Host, r PathClaim, backend model.BackendRef, 
 	c := model.Claim{
 		Object: b.id(), Index: len(b.out.Claims), Entries: b.shape.Entries, Host: host, Path: r.Match, StandIn: r.StandIn,
 		Priority: b.shape.Priority, RuleLength: ruleLength(host, r.RuleType, path),
-		Backend: backend, Policies: b.shape.Policies, Closed: firstClosed(b.shape.Closed, r.Closed),
+		Backends: []model.BackendRef{backend}, Policies: b.shape.Policies, Closed: cmp.Or(b.shape.Closed, r.Closed),
 		Origins: append(model.Origins{backend.Origin}, b.shape.Annotations...),
 	}
 	c.Policies.Strip, c.Policies.ReplacePath = r.Strip, r.Replace
 	b.out.Claims = append(b.out.Claims, c)
 }
 
-func firstClosed(cs ...*model.Closed) *model.Closed {
-	if i := slices.IndexFunc(cs, func(c *model.Closed) bool { return c != nil }); i >= 0 {
-		return cs[i]
-	}
-	return nil
-}
-
-// backend reads a backend; one that names no Service closes its path.
-func (b *builder) backend(backend networkingv1.IngressBackend, at diag.Origin) (model.BackendRef, *model.Closed) {
+// backend reads a backend; one that names no Service is closed. No backend has more weight than another.
+func (b *builder) backend(backend networkingv1.IngressBackend, at diag.Origin) model.BackendRef {
+	ref := model.BackendRef{Namespace: b.ing.Namespace, Weight: 1, Origin: at}
 	service := backend.Service
 	if service == nil || service.Name == "" {
-		b.say(diag.New(diag.CodeNoBackend, at, "the backend names no Service", "the path answers 503",
-			"name a Service and its port"))
-		return model.BackendRef{Origin: at}, &model.Closed{Reason: "the backend names no Service", Code: diag.CodeNoBackend, Origin: at}
+		message := "the backend names no Service"
+		if r := backend.Resource; r != nil {
+			message = fmt.Sprintf("the backend is the %s %s and no Service", r.Kind, r.Name)
+		}
+		b.say(diag.New(diag.CodeNoBackend, at, message, "its requests answer 503", "name a Service and its port"))
+		ref.Closed = &model.Closed{Reason: message, Code: diag.CodeNoBackend, Origin: at}
+		return ref
 	}
-	return model.BackendRef{
-		Namespace: b.ing.Namespace, Service: service.Name,
-		Port:   model.PortRef{Number: service.Port.Number, Name: service.Port.Name},
-		Origin: at,
-	}, nil
+	ref.Service, ref.Port = service.Name, model.PortRef{Number: service.Port.Number, Name: service.Port.Name}
+	return ref
 }
 
 func (b *builder) defaultBackend(backend *networkingv1.IngressBackend) {
 	at := b.ing.Origin("spec.defaultBackend")
-	ref, closed := b.backend(*backend, at)
 	c := model.Claim{
 		Object: b.id(), Index: len(b.out.Claims), Entries: b.shape.Entries, Host: model.AnyHost, Path: model.Prefix("/"),
-		Rank: model.RankDefault, Backend: ref, Policies: b.shape.Policies,
-		Closed:  firstClosed(b.shape.Closed, closed),
+		Rank: model.RankDefault, Backends: []model.BackendRef{b.backend(*backend, at)}, Policies: b.shape.Policies,
+		Closed:  b.shape.Closed,
 		Origins: append(model.Origins{at}, b.shape.Annotations...),
 	}
 	b.out.Claims = append(b.out.Claims, c)

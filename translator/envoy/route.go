@@ -174,20 +174,37 @@ func replacePath(path string) rewrite {
 
 func (b *routeBuilder) routeAction(f *model.Forward, change rewrite) *routev3.RouteAction {
 	a := &routev3.RouteAction{
-		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: f.Backend},
 		// No limit on how long a response takes: the stream idle timeout ends one that stands still.
 		Timeout: durationpb.New(0),
 		RetryPolicy: &routev3.RetryPolicy{
 			RetryOn: "connect-failure,refused-stream,reset-before-request", NumRetries: wrapperspb.UInt32(1),
 		},
 	}
-	if f.Host != "" {
-		a.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: f.Host}
-	}
+	setTargets(a, f.Targets)
 	if change != nil {
 		change(a)
 	}
 	return a
+}
+
+// setTargets sends the requests to one cluster, or to several by weight. Each has its own Host.
+func setTargets(a *routev3.RouteAction, targets []model.Target) {
+	if len(targets) == 1 {
+		a.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: targets[0].Backend}
+		if host := targets[0].Host; host != "" {
+			a.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: host}
+		}
+		return
+	}
+	clusters := &routev3.WeightedCluster{}
+	for _, t := range targets {
+		w := &routev3.WeightedCluster_ClusterWeight{Name: t.Backend, Weight: wrapperspb.UInt32(t.Weight)}
+		if t.Host != "" {
+			w.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: t.Host}
+		}
+		clusters.Clusters = append(clusters.Clusters, w)
+	}
+	a.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: clusters}
 }
 
 // overwriteHeader sets a header to a literal value, in which a % is no operator.

@@ -6,6 +6,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -259,18 +260,7 @@ func (n *narrator) redirectToSlash(f *model.Forward) {
 
 // forward hands the request to the backend.
 func (n *narrator) forward(r model.Route, f *model.Forward) {
-	b, a := n.backend(f.Backend)
-	d := Decision{
-		Backend: b.Name, Assignment: b.Assignment, Protocol: b.Protocol, TLS: b.TLS,
-		Host: n.target.authority, Path: n.target.path, Headers: n.headers,
-	}
-	for _, e := range a.Endpoints {
-		d.Endpoints = append(d.Endpoints, e.String())
-	}
-	n.addOrigins(b.Origins, a.Origins)
-	if f.Host != "" {
-		d.Host = f.Host
-	}
+	d := Decision{Path: n.target.path, Headers: n.headers}
 	if f.ReplacePath != "" {
 		_, query, asked := strings.Cut(d.Path, "?")
 		d.Path = f.ReplacePath
@@ -286,13 +276,45 @@ func (n *narrator) forward(r model.Route, f *model.Forward) {
 			n.noteOnPrefix(f.Strip.Prefix)
 		}
 	}
+	n.story.Decision = n.share(d, f.Targets)
+}
+
+// share fills in the backend of a decision, or the decisions of several.
+func (n *narrator) share(d Decision, targets []model.Target) Decision {
+	if len(targets) == 1 {
+		return n.to(d, targets[0])
+	}
+	var total uint32
+	for _, t := range targets {
+		total += t.Weight
+	}
+	shared := d
+	for _, t := range targets {
+		shared.Shares = append(shared.Shares, Share{Weight: t.Weight, Of: total, Decision: n.to(d, t)})
+	}
+	return shared
+}
+
+// to sends a decision's request to one target.
+func (n *narrator) to(d Decision, t model.Target) Decision {
+	if t.Closed != nil {
+		n.addOrigins(model.Origins{t.Closed.Origin})
+		return Decision{Status: http.StatusServiceUnavailable, Reason: t.Closed.Reason}
+	}
+	b, a := n.backend(t.Backend)
+	d.Backend, d.Assignment, d.Protocol, d.TLS = b.Name, b.Assignment, b.Protocol, b.TLS
+	d.Host = cmp.Or(t.Host, n.target.authority)
+	for _, e := range a.Endpoints {
+		d.Endpoints = append(d.Endpoints, e.String())
+	}
+	n.addOrigins(b.Origins, a.Origins)
 	if b.TLS != nil && b.TLS.SkipVerify {
-		n.note("the backend's certificate is not verified (--upstream-insecure-skip-verify)")
+		n.note("the certificate of %s is not verified (--upstream-insecure-skip-verify)", b.Name)
 	}
 	if len(a.Endpoints) == 0 {
 		d.Status, d.Reason = http.StatusServiceUnavailable, "the backend has no ready endpoints"
 	}
-	n.story.Decision = d
+	return d
 }
 
 func (n *narrator) backend(name string) (model.Backend, model.Assignment) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,10 +31,13 @@ func route(path model.PathMatch, action model.Action, name string) model.Route {
 	return model.Route{Path: path, Action: action, Origins: model.Origins{at(name, "spec.rules[0]")}}
 }
 
+func target(backend string) []model.Target { return []model.Target{{Backend: backend, Weight: 1}} }
+
+func to(backend string) *model.Forward { return &model.Forward{Targets: target(backend)} }
+
 // gateway has a route of every kind.
 func gateway(t *testing.T) model.Gateway {
-	to := func(backend string) *model.Forward { return &model.Forward{Backend: backend} }
-	k8s := route(model.Prefix("/k8s"), &model.Forward{Backend: "ns/dash/443/https", Strip: &model.Strip{Prefix: "/k8s"}}, "dash")
+	k8s := route(model.Prefix("/k8s"), &model.Forward{Targets: target("ns/dash/443/https"), Strip: &model.Strip{Prefix: "/k8s"}}, "dash")
 	safe := route(model.Prefix("/safe"), to("ns/web/80"), "safe")
 	forever := route(model.Prefix("/forever"), to("ns/web/80"), "forever")
 	exact := []model.HostRoutes{{Host: host(t, "a.test"), Routes: []model.Route{route(model.Prefix("/only"), to("ns/exact/80"), "exact")}}}
@@ -43,7 +47,7 @@ func gateway(t *testing.T) model.Gateway {
 		k8s, safe, forever,
 		route(model.Prefix("/closed"), &model.Closed{Reason: "because", Code: diag.CodeAccessClosed, Origin: at("shut", "x")}, "shut"),
 		route(model.Prefix("/empty"), to("ns/empty/80"), "empty"),
-		route(model.Prefix("/named"), &model.Forward{Backend: "ns/web/80", Host: "inner.test", ReplacePath: "/r"}, "named"),
+		route(model.Prefix("/named"), &model.Forward{Targets: []model.Target{{Backend: "ns/web/80", Host: "inner.test", Weight: 1}}, ReplacePath: "/r"}, "named"),
 	}
 	plain := model.Table{Entry: model.Entry{Name: "http", Address: netip.MustParseAddrPort("127.0.0.1:8080"), PublicPort: 8080}, Exact: exact, Wildcard: wildcard}
 	plain.Any = append(plain.Any, anyHost...)
@@ -74,6 +78,39 @@ func gateway(t *testing.T) model.Gateway {
 		g.Backends, g.Assignments = append(g.Backends, b), append(g.Assignments, a)
 	}
 	return g
+}
+
+// TestExplainShares: a route with several backends tells each of its answers, and its part.
+func TestExplainShares(t *testing.T) {
+	g := gateway(t)
+	g.Tables[0].Any = append(g.Tables[0].Any, route(model.Prefix("/shared"), &model.Forward{
+		Targets: []model.Target{
+			{Backend: "ns/web/80", Host: "web.ns.svc", Weight: 2},
+			{Backend: "ns/empty/80", Weight: 1},
+			{Backend: model.ClosedBackend, Weight: 1, Closed: &model.Closed{Reason: "there is no Service ns/gone", Origin: at("gone", "x")}},
+		},
+	}, "shared"))
+	story, err := explain.Explain(g, nil, explain.Request{URL: "http://node/shared/x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range story.Decision.Shares {
+		got = append(got, fmt.Sprintf("%d/%d %d %s %s %s", s.Weight, s.Of, s.Decision.Status, s.Decision.Backend, s.Decision.Host, s.Decision.Path))
+	}
+	want := []string{"2/4 0 ns/web/80 web.ns.svc /shared/x", "1/4 503 ns/empty/80 node /shared/x", "1/4 503   "}
+	if !slices.Equal(got, want) || story.Decision.Backend != "" {
+		t.Errorf("the shares are %q of %+v, want %q", got, story.Decision, want)
+	}
+	for _, line := range []string{
+		"answer      by one of 3, by weight", "2 of 4      ns/web/80 at 10.0.0.1:80  Host: web.ns.svc",
+		"1 of 4      ns/empty/80: 503 (the backend has no ready endpoints)", "1 of 4      503 (there is no Service ns/gone)",
+		"it sees     /shared/x", "Ingress ns/gone x",
+	} {
+		if !strings.Contains(story.Text(), line) {
+			t.Errorf("there is no line %q in\n%s", line, story.Text())
+		}
+	}
 }
 
 func TestExplainDecides(t *testing.T) {
@@ -252,9 +289,9 @@ func TestExplainRefusesWhatIsNoURL(t *testing.T) {
 func TestTextFitsAScreen(t *testing.T) {
 	g := gateway(t)
 	for i := range 100 {
-		lost := route(model.Prefix(fmt.Sprintf("/lost%d", i)), &model.Forward{Backend: "ns/web/80"}, "lost")
+		lost := route(model.Prefix(fmt.Sprintf("/lost%d", i)), to("ns/web/80"), "lost")
 		g.Tables[0].Any = append([]model.Route{lost}, g.Tables[0].Any...)
-		g.Tables[0].Default = append(g.Tables[0].Default, route(model.Prefix("/"), &model.Forward{Backend: "ns/web/80"}, "late"))
+		g.Tables[0].Default = append(g.Tables[0].Default, route(model.Prefix("/"), to("ns/web/80"), "late"))
 	}
 	story, err := explain.Explain(g, nil, explain.Request{URL: "http://node/k8s/x"})
 	if err != nil {

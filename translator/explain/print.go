@@ -144,12 +144,32 @@ func routeText(r model.Route) string {
 		if action.ReplacePath != "" {
 			words = append(words, "path "+action.ReplacePath)
 		}
-		if action.Host != "" {
-			words = append(words, "host "+action.Host)
-		}
-		words = append(words, "→ "+action.Backend)
+		words = append(words, targetsText(action.Targets))
 	}
 	return strings.Join(words, "  ")
+}
+
+// targetsText is where requests go: a backend, or each backend with its part of them.
+func targetsText(targets []model.Target) string {
+	var total uint32
+	for _, t := range targets {
+		total += t.Weight
+	}
+	var parts []string
+	for _, t := range targets {
+		text := "→ " + t.Backend
+		if t.Closed != nil {
+			text = "→ 503 " + string(t.Closed.Code)
+		}
+		if t.Weight != total {
+			text += fmt.Sprintf(" %d/%d", t.Weight, total)
+		}
+		if t.Host != "" {
+			text = "host " + t.Host + "  " + text
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, "  ")
 }
 
 func backendText(b model.Backend, endpoints []string) string {

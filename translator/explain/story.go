@@ -107,6 +107,17 @@ type Decision struct {
 	Headers http.Header `json:"headers,omitempty"`
 	// Prefix is what Location and cookie paths of the response are put under: see RewriteLocation.
 	Prefix string `json:"prefix,omitempty"`
+	// Shares are the decisions of which each request gets one, where the route has several backends. Status and Backend
+	// say nothing then.
+	Shares []Share `json:"shares,omitempty"`
+}
+
+// Share is one of several decisions, and its part of the requests.
+type Share struct {
+	// Weight is a part of the sum Of.
+	Weight   uint32   `json:"weight"`
+	Of       uint32   `json:"of"`
+	Decision Decision `json:"decision"`
 }
 
 // candidatesShown bounds the candidates of one outcome in the text, so that it fits a screen; JSON has them all.
@@ -183,6 +194,10 @@ func (s Story) candidates(t *text) {
 
 func (s Story) decision(t *text) {
 	d := s.Decision
+	if len(d.Shares) > 0 {
+		d.shares(t)
+		return
+	}
 	switch {
 	case d.Status == 0 && d.Backend == "":
 		t.line("answer", "none: %s", d.Reason)
@@ -196,8 +211,35 @@ func (s Story) decision(t *text) {
 	if d.Backend == "" {
 		return
 	}
-	t.line("backend", "%s%s at %s", d.Backend, d.security(), orNone(strings.Join(d.Endpoints, ", ")))
+	t.line("backend", "%s", d.where())
 	t.line("it sees", "%s  Host: %s", d.Path, d.Host)
+	d.headers(t)
+}
+
+// shares tells what a request may get, each with its part of all requests.
+func (d Decision) shares(t *text) {
+	t.line("answer", "by one of %d, by weight", len(d.Shares))
+	for _, s := range d.Shares {
+		part := fmt.Sprintf("%d of %d", s.Weight, s.Of)
+		switch one := s.Decision; {
+		case one.Backend == "":
+			t.line(part, "%d (%s)", one.Status, one.Reason)
+		case one.Status != 0:
+			t.line(part, "%s: %d (%s)", one.Backend, one.Status, one.Reason)
+		default:
+			t.line(part, "%s  Host: %s", one.where(), one.Host)
+		}
+	}
+	t.line("it sees", "%s", d.Path)
+	d.headers(t)
+}
+
+// where is the backend and its endpoints.
+func (d Decision) where() string {
+	return d.Backend + d.security() + " at " + orNone(strings.Join(d.Endpoints, ", "))
+}
+
+func (d Decision) headers(t *text) {
 	for _, name := range []string{"X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-For"} {
 		if v := d.Headers.Values(name); len(v) > 0 {
 			t.line("", "%s: %s", name, strings.Join(v, ", "))

@@ -72,14 +72,31 @@ func (*Closed) action()  {}
 
 // Forward sends the request to a backend.
 type Forward struct {
-	// Backend is the name of a Backend.
-	Backend string
+	// Targets share the requests by weight. There is one at least, and one is the usual case. No two have one backend,
+	// but for closed ones.
+	Targets []Target
 	Strip   *Strip
 	// ReplacePath is the path that the backend sees whatever was asked, empty for none.
 	ReplacePath string
+}
+
+// Target is a backend with its part of a route's requests.
+type Target struct {
+	// Backend is the name of a Backend.
+	Backend string
 	// Host is what the backend sees as Host, empty where it is the client's.
 	Host string
+	// Weight is above 0; what counts is its part of the sum over the route's targets.
+	Weight uint32
+	// Closed is why requests for this target answer 503, nil where they need not. Its backend is ClosedBackend then. A
+	// route all of whose targets are closed is Closed itself.
+	Closed *Closed
+	// Origin is the path that names the backend.
+	Origin diag.Origin
 }
+
+// ClosedBackend names the Backend, without endpoints, of targets that cannot be served. No Service's has this name.
+const ClosedBackend = "closed"
 
 // Backend is a Service port and how it is spoken to; an Envoy cluster.
 type Backend struct {

@@ -68,7 +68,11 @@ type PortRef struct {
 type BackendRef struct {
 	Namespace, Service string
 	Port               PortRef
-	Origin             diag.Origin
+	// Weight is its part of the claim's requests, among the weights of all its backends.
+	Weight uint32
+	// Closed is why the reference is unusable in itself, nil where it can be looked up.
+	Closed *Closed
+	Origin diag.Origin
 }
 
 // HTTPSRedirect asks that requests on a plain entry be sent to the HTTPS entry.
@@ -115,12 +119,14 @@ type Claim struct {
 	Priority int
 	// RuleLength is the length of the rule string that Traefik 1.7 would have built of host and path.
 	RuleLength int
-	Backend    BackendRef
-	Policies   Policies
-	// Closed, where not nil, has the route answer 503 in place of its backend, because something that restricts
-	// access could not be applied or the backend reference is unusable.
+	// Backends share the requests by weight. There is one at least, and one is the usual case.
+	Backends []BackendRef
+	Policies Policies
+	// Closed, where not nil, has the route answer 503 in place of its backends, because something that restricts
+	// access could not be applied or the path cannot be matched.
 	Closed *Closed
-	// Origins begins with the path or default backend; annotations that shaped the claim follow.
+	// Origins begins with the paths, one for each backend, or the default backend; annotations that shaped the claim
+	// follow.
 	Origins Origins
 }
 

@@ -50,18 +50,14 @@ func (r *backendResolver) route(c model.Claim) model.Route {
 		route.Action = c.Closed
 		return route
 	}
-	found, closed := r.find(c)
-	if closed != nil {
-		route.Action = closed
+	targets := r.targets(c)
+	if !slices.ContainsFunc(targets, func(t model.Target) bool { return t.Closed == nil }) {
+		route.Action = targets[0].Closed
 		return route
 	}
-	forward := &model.Forward{Backend: found.backend.Name, Strip: c.Policies.Strip, ReplacePath: c.Policies.ReplacePath}
-	if c.Policies.ReplaceHost {
-		forward.Host = found.name
-	}
-	r.backends[found.backend.Name] = found.backend
 	r.checkRedirect(c.Policies.HTTPSRedirect)
-	route.Action, route.HTTPSRedirect = forward, c.Policies.HTTPSRedirect
+	route.Action = &model.Forward{Targets: targets, Strip: c.Policies.Strip, ReplacePath: c.Policies.ReplacePath}
+	route.HTTPSRedirect = c.Policies.HTTPSRedirect
 	return route
 }
 
@@ -88,7 +84,10 @@ func (r *backendResolver) closed(d diag.D) *model.Closed {
 	return &model.Closed{Reason: d.Message, Code: d.Code, Origin: d.Origin}
 }
 
-func (r *backendResolver) find(c model.Claim) (target, *model.Closed) {
+func (r *backendResolver) find(c reference) (target, *model.Closed) {
+	if c.Backend.Closed != nil {
+		return target{}, c.Backend.Closed
+	}
 	key := ServiceKey{c.Object.Cluster, c.Backend.Namespace, c.Backend.Service}
 	traits := r.in.Services[key]
 	r.diagnostics = append(r.diagnostics, traits.Diagnostics...)
@@ -113,7 +112,7 @@ func (r *backendResolver) find(c model.Claim) (target, *model.Closed) {
 	return r.target(c, key, port, assignment, names), nil
 }
 
-func (r *backendResolver) target(c model.Claim, key ServiceKey, port corev1.ServicePort, assignment string, names []string) target {
+func (r *backendResolver) target(c reference, key ServiceKey, port corev1.ServicePort, assignment string, names []string) target {
 	protocol := chooseProtocol(c.Policies.Protocol, r.in.Services[key].Protocol, port)
 	b := model.Backend{
 		Name: portKey(key, port), Protocol: protocol, Assignment: assignment,
@@ -145,7 +144,7 @@ func (r *backendResolver) portOrigin(key ServiceKey, port corev1.ServicePort, ot
 
 // port finds the Service port that the claim names. A Service that is only mapped, or an ExternalName without
 // ports, takes any number.
-func (r *backendResolver) port(c model.Claim, key ServiceKey, service source.Service) (corev1.ServicePort, *model.Closed) {
+func (r *backendResolver) port(c reference, key ServiceKey, service source.Service) (corev1.ServicePort, *model.Closed) {
 	ref := c.Backend.Port
 	if service.Service == nil || service.Spec.Type == corev1.ServiceTypeExternalName && len(service.Spec.Ports) == 0 {
 		return corev1.ServicePort{Name: ref.Name, Port: ref.Number}, nil
@@ -256,10 +255,11 @@ func (r *backendResolver) used(tables []model.Table) ([]model.Backend, []model.A
 	backends, assignments := map[string]model.Backend{}, map[string]model.Assignment{}
 	note := func(routes []model.Route) {
 		for _, route := range routes {
-			if f, ok := route.Action.(*model.Forward); ok {
-				b := r.backends[f.Backend]
-				backends[b.Name] = b
-				assignments[b.Assignment] = r.assignments[b.Assignment]
+			for _, t := range targetsOf(route) {
+				b, a := r.behind(t)
+				if _, noted := backends[b.Name]; !noted {
+					backends[b.Name], assignments[a.Name] = b, a
+				}
 			}
 		}
 	}

@@ -122,7 +122,7 @@ func readyLegacy(e source.Endpoints, portName string) ([]netip.AddrPort, []diag.
 
 // endpointsOf finds the endpoints of a claim's Service port: the name of their assignment and the DNS names by which
 // the backend is known, the first one being what stands for it as Host and SNI.
-func (r *backendResolver) endpointsOf(c model.Claim, key ServiceKey, service source.Service, port corev1.ServicePort, mapped *netip.AddrPort) (string, []string, *model.Closed) {
+func (r *backendResolver) endpointsOf(c reference, key ServiceKey, service source.Service, port corev1.ServicePort, mapped *netip.AddrPort) (string, []string, *model.Closed) {
 	names := r.dnsNames(key)
 	external := service.Service != nil && service.Spec.Type == corev1.ServiceTypeExternalName
 	if external {
@@ -146,7 +146,7 @@ func (r *backendResolver) endpointsOf(c model.Claim, key ServiceKey, service sou
 }
 
 // assign makes the assignment of a Service port that exists.
-func (r *backendResolver) assign(c model.Claim, key ServiceKey, service source.Service, port corev1.ServicePort) string {
+func (r *backendResolver) assign(c reference, key ServiceKey, service source.Service, port corev1.ServicePort) string {
 	name := portKey(key, port)
 	if _, done := r.assignments[name]; done {
 		return name
@@ -200,7 +200,7 @@ func (r *backendResolver) dnsNames(key ServiceKey) []string {
 }
 
 // external resolves an ExternalName that names a Service of the cluster to that Service's endpoints, without DNS.
-func (r *backendResolver) external(c model.Claim, service source.Service, port corev1.ServicePort) (string, *model.Closed) {
+func (r *backendResolver) external(c reference, service source.Service, port corev1.ServicePort) (string, *model.Closed) {
 	name := externalName(service)
 	at := service.Origin("spec.externalName")
 	key, inside := r.parseClusterName(c.Object.Cluster, name)

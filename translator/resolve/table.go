@@ -76,15 +76,18 @@ func orderHost(host model.Host, rs []ranked) ([]model.Route, []diag.D) {
 	var out []model.Route
 	winner := map[model.PathMatch]int{}
 	for _, r := range rs {
-		at := r.route.Origins[0]
 		i, taken := winner[r.route.Path]
 		if !taken {
 			winner[r.route.Path] = len(out)
 			out = append(out, r.route)
+			ds = append(ds, sharedPath(host, r.route)...)
 			continue
 		}
-		out[i].Losers = append(out[i].Losers, at)
-		ds = append(ds, conflict(host, r.route, out[i]))
+		d := conflict(host, r.route, out[i])
+		for _, d.Origin = range r.claim.Origins[:len(r.claim.Backends)] {
+			out[i].Losers = append(out[i].Losers, d.Origin)
+			ds = append(ds, d)
+		}
 	}
 	return out, ds
 }
