@@ -106,17 +106,21 @@ func TestOrigins(t *testing.T) {
 			}
 		}
 		for _, table := range result.Gateway.Tables {
-			routes := slices.Concat(table.Any, table.Default)
-			for _, host := range append(table.Exact, table.Wildcard...) {
-				routes = append(routes, host.Routes...)
-			}
-			for _, route := range routes {
+			for _, route := range routesOf(table) {
 				if route.Origins[0].Field == "" {
 					t.Errorf("%s has no field as its origin: %v", route.Path, route.Origins)
 				}
 			}
 		}
 	})
+}
+
+func routesOf(t model.Table) []model.Route {
+	routes := slices.Concat(t.Any, t.Default)
+	for _, host := range slices.Concat(t.Exact, t.Wildcard) {
+		routes = append(routes, host.Routes...)
+	}
+	return routes
 }
 
 // TestNeverPanics: whatever the world, there is a result, and it has an origin and a fix for what it complains of.
@@ -132,6 +136,32 @@ func TestNeverPanics(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestMutantsShare: the laws do meet routes with several backends, open and closed ones.
+func TestMutantsShare(t *testing.T) {
+	open, closed := 0, 0
+	for _, c := range casetest.Load(t, "testdata") {
+		world, settings := c.World(t)
+		for seed := range uint64(mutantsPerCase / 5) {
+			for _, table := range translator.Translate(mutate.World(world, seed), settings).Gateway.Tables {
+				for _, route := range routesOf(table) {
+					f, ok := route.Action.(*model.Forward)
+					switch {
+					case !ok || len(f.Targets) < 2:
+					case slices.ContainsFunc(f.Targets, func(t model.Target) bool { return t.Closed != nil }):
+						closed++
+					default:
+						open++
+					}
+				}
+			}
+		}
+	}
+	if open == 0 || closed == 0 {
+		t.Errorf("of the routes with several backends %d are open and %d partly closed; there must be some of both", open, closed)
+	}
+	t.Logf("%d routes with several backends are open, %d partly closed", open, closed)
 }
 
 // TestListenersDependOnSettingsOnly: no object changes a listener.

@@ -174,8 +174,12 @@ func static(batch []world) *bootstrapv3.Bootstrap {
 func renameClusters(rc *routev3.RouteConfiguration, rename func(string) string) *routev3.RouteConfiguration {
 	for _, vh := range rc.GetVirtualHosts() {
 		for _, r := range vh.GetRoutes() {
-			if a := r.GetRoute(); a != nil {
-				a.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: rename(a.GetCluster())}
+			a := r.GetRoute()
+			for _, w := range a.GetWeightedClusters().GetClusters() {
+				w.Name = rename(w.GetName())
+			}
+			if name := a.GetCluster(); name != "" {
+				a.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: rename(name)}
 			}
 		}
 	}

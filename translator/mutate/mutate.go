@@ -97,9 +97,11 @@ func (m *mutator) ingress() {
 	if ing == nil {
 		return
 	}
-	switch m.rand.IntN(6) {
+	switch m.rand.IntN(7) {
 	case 0, 1:
 		m.annotate(ing)
+	case 6:
+		m.share(ing)
 	case 2:
 		ing.Spec.TLS = append(ing.Spec.TLS, networkingv1.IngressTLS{Hosts: []string{m.text(), m.text()}, SecretName: m.text()})
 	case 3:
@@ -143,6 +145,40 @@ func (m *mutator) rule(ing *networkingv1.Ingress) {
 	}
 	rule.HTTP = &networkingv1.HTTPIngressRuleValue{Paths: []networkingv1.HTTPIngressPath{path}}
 	ing.Spec.Rules = append(ing.Spec.Rules, rule)
+}
+
+// share gives a path of the Ingress more backends, some of which exist; mostly in the dialect in which they share it.
+func (m *mutator) share(ing *networkingv1.Ingress) {
+	if len(ing.Spec.Rules) == 0 {
+		return
+	}
+	rule := &ing.Spec.Rules[m.rand.IntN(len(ing.Spec.Rules))]
+	if rule.HTTP == nil || len(rule.HTTP.Paths) == 0 {
+		return
+	}
+	for range 1 + m.rand.IntN(3) {
+		path := *rule.HTTP.Paths[m.rand.IntN(len(rule.HTTP.Paths))].DeepCopy()
+		path.Backend = networkingv1.IngressBackend{Service: m.anyBackend(ing)}
+		rule.HTTP.Paths = append(rule.HTTP.Paths, path)
+	}
+	if m.rand.IntN(4) > 0 {
+		if ing.Annotations == nil {
+			ing.Annotations = map[string]string{}
+		}
+		ing.Annotations[traefik.Table.Prefixes[1]+"preserve-host"] = []string{"true", "false"}[m.rand.IntN(2)]
+	}
+}
+
+// anyBackend is a Service port of the world, as far as there is one in the Ingress's namespace; else any at all.
+func (m *mutator) anyBackend(ing *networkingv1.Ingress) *networkingv1.IngressServiceBackend {
+	for _, i := range m.rand.Perm(len(m.world.Services)) {
+		s := m.world.Services[i]
+		if s.Namespace == ing.Namespace && len(s.Spec.Ports) > 0 && m.rand.IntN(6) > 0 {
+			port := s.Spec.Ports[m.rand.IntN(len(s.Spec.Ports))]
+			return &networkingv1.IngressServiceBackend{Name: s.Name, Port: networkingv1.ServiceBackendPort{Number: port.Port}}
+		}
+	}
+	return m.backend(ing)
 }
 
 // backend names a Service of the Ingress's rules half of the time, so that the path is served.
