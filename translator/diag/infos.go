@@ -54,7 +54,7 @@ var infos = []Page{
 	{CodeNoPort, Error, "a Service port that does not exist",
 		"The backend names a port, by number or name, that the Service does not have. The path answers 503."},
 	{CodeNoEndpoints, Warning, "a Service without ready endpoints",
-		"No EndpointSlice, and no Endpoints object, gives the Service port a ready address. The path answers 503 until one does."},
+		"No EndpointSlice, and no Endpoints object, gives the Service port a ready address, nor one that still serves while it terminates. The path answers 503 until one does."},
 	{CodeOutsideName, Error, "an ExternalName outside the cluster",
 		"The Service points to a name that is not a Service of this cluster. Postern does not serve such names yet; the path answers 503."},
 	{CodeExternalTarget, Error, "an ExternalName that leads nowhere",

@@ -190,6 +190,9 @@ func portList(s source.Service) string {
 		if p.Name != "" {
 			text += " (" + p.Name + ")"
 		}
+		if !overTCP(p.Protocol) {
+			text += " over " + string(p.Protocol)
+		}
 		out = append(out, text)
 	}
 	if len(out) == 0 {

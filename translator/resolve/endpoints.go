@@ -32,25 +32,54 @@ func indexEndpoints(w source.World) endpointIndex {
 	return index
 }
 
-// ready are the ready addresses of a Service port, sorted. An endpoint's port is the one of the Service port's name
-// (discovery/v1, EndpointPort.Name). Endpoints objects count only where there is no EndpointSlice.
-func (x endpointIndex) ready(key ServiceKey, portName string) ([]netip.AddrPort, []diag.D) {
+// wanted are the addresses of a Service port that take requests, sorted: the ready ones; where there is none, those that
+// are terminating and still serve (KEP-1669, as kube-proxy does). An endpoint's port is the one of the Service port's
+// name (discovery/v1, EndpointPort.Name). Endpoints objects count only where there is no EndpointSlice.
+func (x endpointIndex) wanted(service source.Service, key ServiceKey, portName string) ([]netip.AddrPort, []diag.D) {
+	choices := []readiness{isReady, isLeaving}
+	if service.Spec.PublishNotReadyAddresses {
+		// core/v1: such a Service asks that readiness be disregarded.
+		choices = []readiness{isAnything}
+	}
+	var ds []diag.D
+	for _, choice := range choices {
+		out, more := x.addresses(key, portName, choice)
+		if ds = append(ds, more...); len(out) > 0 {
+			return out, ds
+		}
+	}
+	return nil, ds
+}
+
+// readiness says whether an endpoint of such conditions is wanted.
+type readiness func(discoveryv1.EndpointConditions) bool
+
+// discovery/v1: where nothing is said, an endpoint is ready and serving, and not terminating.
+func isReady(c discoveryv1.EndpointConditions) bool { return c.Ready == nil || *c.Ready }
+
+func isLeaving(c discoveryv1.EndpointConditions) bool {
+	return c.Terminating != nil && *c.Terminating && (c.Serving == nil || *c.Serving)
+}
+
+func isAnything(discoveryv1.EndpointConditions) bool { return true }
+
+func (x endpointIndex) addresses(key ServiceKey, portName string, choice readiness) ([]netip.AddrPort, []diag.D) {
 	var out []netip.AddrPort
 	var ds []diag.D
 	found := x.slices[key]
 	for _, s := range found {
-		addresses, more := readySlice(s, portName)
+		addresses, more := fromSlice(s, portName, choice)
 		out, ds = append(out, addresses...), append(ds, more...)
 	}
 	if legacy, ok := x.legacy[key]; ok && len(found) == 0 {
-		addresses, more := readyLegacy(legacy, portName)
+		addresses, more := fromLegacy(legacy, portName, choice)
 		out, ds = append(out, addresses...), append(ds, more...)
 	}
 	slices.SortFunc(out, netip.AddrPort.Compare)
 	return slices.Compact(out), ds
 }
 
-func readySlice(s source.EndpointSlice, portName string) ([]netip.AddrPort, []diag.D) {
+func fromSlice(s source.EndpointSlice, portName string, choice readiness) ([]netip.AddrPort, []diag.D) {
 	i := slices.IndexFunc(s.Ports, func(p discoveryv1.EndpointPort) bool {
 		name := ""
 		if p.Name != nil {
@@ -64,8 +93,7 @@ func readySlice(s source.EndpointSlice, portName string) ([]netip.AddrPort, []di
 	var out []netip.AddrPort
 	var ds []diag.D
 	for j, e := range s.Endpoints {
-		// discovery/v1: a nil ready is to be read as true.
-		if e.Conditions.Ready != nil && !*e.Conditions.Ready || len(e.Addresses) == 0 {
+		if !choice(e.Conditions) || len(e.Addresses) == 0 {
 			continue
 		}
 		// discovery/v1: the addresses of one endpoint are fungible; the first is enough.
@@ -98,7 +126,7 @@ func parseEndpoint(text string, port int32) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(addr, uint16(port)), nil
 }
 
-func readyLegacy(e source.Endpoints, portName string) ([]netip.AddrPort, []diag.D) {
+func fromLegacy(e source.Endpoints, portName string, choice readiness) ([]netip.AddrPort, []diag.D) {
 	var out []netip.AddrPort
 	var ds []diag.D
 	for j, subset := range e.Subsets {
@@ -106,7 +134,11 @@ func readyLegacy(e source.Endpoints, portName string) ([]netip.AddrPort, []diag.
 		if i < 0 {
 			continue
 		}
-		for _, a := range subset.Addresses {
+		addresses := subset.Addresses
+		if choice(discoveryv1.EndpointConditions{Ready: new(bool)}) {
+			addresses = slices.Concat(addresses, subset.NotReadyAddresses)
+		}
+		for _, a := range addresses {
 			address, err := parseEndpoint(a.IP, subset.Ports[i].Port)
 			if err != nil {
 				at := e.Place.Origin("Endpoints", e.Namespace, e.Name, fmt.Sprintf("subsets[%d]", j))
@@ -151,7 +183,7 @@ func (r *backendResolver) assign(c reference, key ServiceKey, service source.Ser
 	if _, done := r.assignments[name]; done {
 		return name
 	}
-	addresses, ds := r.endpoints.ready(key, port.Name)
+	addresses, ds := r.endpoints.wanted(service, key, port.Name)
 	r.diagnostics = append(r.diagnostics, ds...)
 	if len(addresses) == 0 {
 		r.diagnostics = append(r.diagnostics, diag.New(diag.CodeNoEndpoints, c.Backend.Origin,
