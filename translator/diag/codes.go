@@ -32,6 +32,7 @@ const (
 	CodeStar             Code = "P4008"
 	CodeSharedPath       Code = "P4015"
 	CodeBackendTwice     Code = "P4016"
+	CodeAddressInTLS     Code = "P4017"
 	CodeNoService        Code = "P5001"
 	CodeNoPort           Code = "P5002"
 	CodeNoEndpoints      Code = "P5003"

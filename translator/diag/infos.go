@@ -49,6 +49,8 @@ var infos = []Page{
 		"In the traefik dialect the backends of one path of an Ingress share its requests. Each Service gets an equal part, whatever the number of its pods; Traefik 1.7 pooled the pods, so that a Service with more of them got more. A backend that cannot be served, or has no endpoint, keeps its part, which answers 503. In native Ingress, and across Ingresses, two backends on one path are a conflict (P4003)."},
 	{CodeBackendTwice, Warning, "one backend twice on a path",
 		"Two places of an Ingress give one path the same Service and port. It gets one part of the requests, not two."},
+	{CodeAddressInTLS, Warning, "an address among the hosts of a tls block",
+		"A certificate is chosen by the server name that the client sends, and a client that connects to an IP address sends none (RFC 6066, section 3). It is served the default certificate."},
 	{CodeNoService, Error, "a Service that does not exist",
 		"The backend names a Service that is not there. The path answers 503, even where a broader route exists. For local use, --backend NS/SVC:PORT=HOST:PORT gives the Service an address."},
 	{CodeNoPort, Error, "a Service port that does not exist",

@@ -200,6 +200,12 @@ func (b *builder) tls(i int, tls networkingv1.IngressTLS) {
 				"the host gets no certificate of its own", "write a DNS name or *. and a DNS name; --default-tls-secret is for the rest"))
 			continue
 		}
+		if host.IsAddress() {
+			b.say(diag.New(diag.CodeAddressInTLS, b.ing.Origin(fmt.Sprintf("%s.hosts[%d]", field, j)),
+				"clients send no server name for the address "+host.Name(), "it gets the default certificate",
+				"--default-tls-secret is what connections to addresses are served with"))
+			continue
+		}
 		claim.Hosts = append(claim.Hosts, host)
 	}
 	if tls.SecretName == "" {

@@ -83,6 +83,12 @@ func (h Host) Kind() HostKind { return h.kind }
 // Name is the name, of a wildcard with its star; empty for AnyHost.
 func (h Host) Name() string { return h.name }
 
+// IsAddress says whether the host is an IP literal.
+func (h Host) IsAddress() bool {
+	_, err := netip.ParseAddr(strings.Trim(h.name, "[]"))
+	return err == nil
+}
+
 // Suffix is, for a wildcard, what follows the star: ".example.com".
 func (h Host) Suffix() string { return strings.TrimPrefix(h.name, "*") }
 

@@ -15,6 +15,9 @@ func TestParseHost(t *testing.T) {
 		if err != nil || h.String() != want {
 			t.Errorf("ParseHost(%q) is %s, %v; want %s", text, h, err, want)
 		}
+		if address := text == "1.2.3.4" || strings.Contains(text, ":"); h.IsAddress() != address {
+			t.Errorf("ParseHost(%q).IsAddress() is %v", text, !address)
+		}
 	}
 	for _, text := range []string{"a.test:80", "a..b", "-a", "a-", "*a.test", "a.*.test", "*.", "a b", "a/b", "é.test", "::1%\n", "fe80::1%eth0", "[1.2.3.4", "[a.test]", strings.Repeat("a", 64), strings.Repeat("a.", 127) + "b"} {
 		if h, err := ParseHost(text); err == nil {
