@@ -86,12 +86,11 @@ func read(ing source.Ingress, class string, s dialect.Settings) dialect.Reading 
 	var ds []diag.D
 	if speaksTraefik || class == traefikClass {
 		// With a second dialect's annotations beside them, what no annotation says is native.
-		protocol, shares := model.ProtocolFromPort, true
+		protocol := model.ProtocolFromPort
 		if speaksTraefik && speaksNginx {
-			protocol, shares = model.ProtocolFromService, false
+			protocol = model.ProtocolFromService
 		}
 		shape, ds = traefik.Shape(ing, s, protocol)
-		shape.SharesPaths = shares
 	}
 	if speaksNginx {
 		more, closed := nginx.Read(ing)

@@ -7,7 +7,7 @@ var notYet = []dialect.Annotation{
 	ingress("rewrite-target", "a path", "Replaces the matched prefix of the path."),
 	ingress("request-modifier", "AddPrefix, ReplacePath or ReplacePathRegex", "Changes the path before the backend sees it."),
 	ingress("app-root", "a path", "Redirects / to another path."),
-	ingress("service-weights", "YAML: Service to percentage", "Splits a path's requests over its Services."),
+	ingress("service-weights", "YAML: Service to percentage", "Splits a path's requests over its Services. Until it is applied the first of them gets all."),
 	ingress("error-pages", "YAML", "Answers failed requests from another backend."),
 	aliased("redirect-regex", "traefik.frontend.redirect.regex", "a regular expression", "Redirects URLs that match."),
 	aliased("redirect-replacement", "traefik.frontend.redirect.replacement", "a replacement", "Where redirect-regex redirects to."),

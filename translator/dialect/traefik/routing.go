@@ -54,10 +54,13 @@ var ruleTypes = []string{rulePath, rulePathPrefix, rulePathStrip, rulePathPrefix
 
 // Shape reads the annotations of an Ingress. The protocol is that of backends of which no annotation speaks: Traefik's
 // inference from the Service port, but for an Ingress that carries another dialect's annotations too, which is native
-// in what no annotation says.
+// in what no annotation says, and so shares no paths either.
 func Shape(ing source.Ingress, s dialect.Settings, protocol model.Protocol) (dialect.Shape, []diag.D) {
 	r := dialect.Read(Table, dialect.OnIngress, ing.Annotations, ing.AnnotationOrigin)
 	shape := dialect.Shape{Path: dialect.NativePath, Policies: model.Policies{Protocol: protocol}}
+	// service-weights is not applied yet: an even share might be fifty times what a backend was meant to get.
+	_, _, weighted := r.Value("service-weights")
+	shape.SharesPaths = protocol == model.ProtocolFromPort && !weighted
 	readRouting(r, s, &shape)
 	readRedirects(r, &shape)
 	readBackends(r, &shape)
