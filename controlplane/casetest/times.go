@@ -18,9 +18,6 @@ const (
 // Share is a part of a probe's answers; the zero Share is any part but none.
 type Share struct{ Part, Of int }
 
-// String is the share as probes write it.
-func (s Share) String() string { return fmt.Sprintf("%d/%d", s.Part, s.Of) }
-
 func parseShare(text string) (Share, error) {
 	part, of, _ := strings.Cut(text, "/")
 	n, err := strconv.Atoi(part)

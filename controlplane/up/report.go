@@ -64,6 +64,10 @@ func (r *report) diagnostics(ds []diag.D) {
 func (r *report) upstreamFailure(cluster, reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if cluster == model.ClosedBackend {
+		fmt.Fprintf(r.err, "requests of a path that several backends share answer 503: one of them cannot be served, as told above\n")
+		return
+	}
 	fmt.Fprintf(r.err, "backend %s failed: %s\n", cluster, reason)
 	if strings.HasSuffix(cluster, "/https") && aboutTrust(reason) {
 		fmt.Fprintf(r.err, "    fix: give the CA of its certificate by --upstream-ca FILE, or accept any certificate by --upstream-insecure-skip-verify\n")
