@@ -32,6 +32,8 @@ func (in *input) register(c *cobra.Command) {
 type translated struct {
 	world  source.World
 	result translator.Result
+	// selfSigned says that the default certificate was made up.
+	selfSigned bool
 }
 
 // translate reads and translates the manifests once, as postern up would.
@@ -40,15 +42,19 @@ func (in *input) translate(stdin io.Reader) (translated, error) {
 	if err != nil {
 		return translated{}, err
 	}
-	if _, err := options.EnsureCertificate(&settings); err != nil {
+	selfSigned, err := options.EnsureCertificate(&settings)
+	if err != nil {
 		return translated{}, err
 	}
 	state, err := files.Read(in.paths, files.Options{Stdin: stdin})
 	if err != nil {
 		return translated{}, err
 	}
-	world := state.World()
-	return translated{world, translator.Translate(world, settings)}, nil
+	out := translated{world: state.World()}
+	out.result = translator.Translate(out.world, settings)
+	// A Secret may have taken the place of what was made up.
+	out.selfSigned = selfSigned && out.result.Gateway.Default == settings.Resolve.DefaultCertificate
+	return out, nil
 }
 
 // onlyFlags refuses arguments, most often a path without -f or a value of a flag that takes it by = only.

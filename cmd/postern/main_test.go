@@ -78,6 +78,39 @@ func TestTranslateNeverPrintsKeys(t *testing.T) {
 	}
 }
 
+// TestBootstrap: the one output that holds private keys says so, and goes where nobody else reads it.
+func TestBootstrap(t *testing.T) {
+	const key = "BEGIN PRIVATE KEY"
+	out, errs, err := run(t, "", "translate", "-f", example, "-o", "bootstrap")
+	if err != nil || !strings.Contains(out, key) || !strings.HasPrefix(out, "# ") || !strings.Contains(errs, "private keys (1)") {
+		t.Errorf("%v: %s\n%.500s", err, errs, out)
+	}
+	if strings.Contains(errs, key) {
+		t.Error("the key is printed where it does not belong")
+	}
+	file := filepath.Join(t.TempDir(), "envoy.yaml")
+	if err := os.WriteFile(file, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, _, err = run(t, "", "translate", "-f", example, "-o", "bootstrap", "--to", file)
+	if err != nil || out != "" {
+		t.Errorf("%v: %.500s", err, out)
+	}
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v: the mode is %v", err, info.Mode())
+	}
+	if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), key) {
+		t.Errorf("%v: the file has no key", err)
+	}
+	if _, _, err := run(t, "", "translate", "-f", example, "--to", filepath.Join(file, "x")); err == nil {
+		t.Error("a file within a file is written")
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(file), ".envoy*")); err != nil || len(left) > 0 {
+		t.Errorf("%v: %q is left behind", err, left)
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	folder := t.TempDir()
 	broken := filepath.Join(folder, "broken.yaml")

@@ -45,23 +45,13 @@ var statPrefixes = []string{
 	"runtime.", "server.",
 }
 
-// Bootstrap is Envoy's static configuration: an admin socket, the ADS cluster, limits; everything else comes over ADS.
-// Node id and cluster are always set: without them Envoy aborts at the first handshake that asks for a certificate.
-func Bootstrap(c Config) *bootstrapv3.Bootstrap {
-	c = c.withDefaults()
+// Base is what every Envoy of ours begins with, wherever its listeners and clusters come from: who it is, its limits,
+// and which statistics it keeps. Node id and cluster are always set: without them Envoy aborts at the first handshake
+// that asks for a certificate.
+func Base(nodeID, nodeCluster string) *bootstrapv3.Bootstrap {
 	return &bootstrapv3.Bootstrap{
-		Node: &corev3.Node{Id: c.NodeID, Cluster: c.NodeCluster},
-		Admin: &bootstrapv3.Admin{
-			Address:               pipe(c.AdminSocket()),
-			IgnoreGlobalConnLimit: true,
-		},
-		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
-			AdsConfig: adsConfig(),
-			LdsConfig: adsSource(),
-			CdsConfig: adsSource(),
-		},
-		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{xdsCluster(c.XDSSocket)}},
-		LayeredRuntime:  runtimeLayers(),
+		Node:           &corev3.Node{Id: nodeID, Cluster: nodeCluster},
+		LayeredRuntime: runtimeLayers(),
 		OverloadManager: &overloadv3.OverloadManager{ResourceMonitors: []*overloadv3.ResourceMonitor{{
 			Name: "envoy.resource_monitors.global_downstream_max_connections",
 			ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: mustAny(&connectionsv3.DownstreamConnectionsConfig{
@@ -70,6 +60,21 @@ func Bootstrap(c Config) *bootstrapv3.Bootstrap {
 		}}},
 		StatsConfig: statsConfig(),
 	}
+}
+
+// Bootstrap is the static configuration of an Envoy that Run starts: Base, an admin socket and the ADS cluster;
+// everything else comes over ADS.
+func Bootstrap(c Config) *bootstrapv3.Bootstrap {
+	c = c.withDefaults()
+	b := Base(c.NodeID, c.NodeCluster)
+	b.Admin = &bootstrapv3.Admin{Address: pipe(c.AdminSocket()), IgnoreGlobalConnLimit: true}
+	b.DynamicResources = &bootstrapv3.Bootstrap_DynamicResources{
+		AdsConfig: adsConfig(),
+		LdsConfig: adsSource(),
+		CdsConfig: adsSource(),
+	}
+	b.StaticResources = &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{xdsCluster(c.XDSSocket)}}
+	return b
 }
 
 func adsConfig() *corev3.ApiConfigSource {

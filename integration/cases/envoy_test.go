@@ -17,3 +17,9 @@ func TestEnvoy(t *testing.T) {
 	live.NeedEnvoy(t)
 	casetest.Run(t, "../../translator/testdata", live.Envoy)
 }
+
+// TestBootstrap is the fourth judge: the one file of translate -o bootstrap, run by envoy -c, answers as xDS does.
+func TestBootstrap(t *testing.T) {
+	live.NeedEnvoy(t)
+	casetest.Run(t, "../../translator/testdata", live.Bootstrap)
+}

@@ -29,9 +29,9 @@ const (
 )
 
 // Ask implements casetest.Judge: each probe has a connection of its own, and its bytes are as written.
-func (j *judge) Ask(p casetest.Probe) (casetest.Answer, error) {
-	j.asked++
-	number := strconv.Itoa(j.asked)
+func (h *place) Ask(p casetest.Probe) (casetest.Answer, error) {
+	h.asked++
+	number := strconv.Itoa(h.asked)
 	u := target{Probe: p}
 	if err := u.read(); err != nil {
 		return casetest.Answer{}, err
@@ -40,7 +40,7 @@ func (j *judge) Ask(p casetest.Probe) (casetest.Answer, error) {
 	if u.tls {
 		entry = "https"
 	}
-	at, ok := j.entries[entry]
+	at, ok := h.entries[entry]
 	if !ok {
 		return casetest.Answer{Why: "no " + entry + " entry is open"}, nil
 	}
@@ -50,7 +50,7 @@ func (j *judge) Ask(p casetest.Probe) (casetest.Answer, error) {
 	if err != nil {
 		return a, err
 	}
-	a.Seen = j.farm.take(number)
+	a.Seen = h.farm.take(number)
 	if a.Seen != nil {
 		a.Seen.Header.Del(probeHeader)
 	}

@@ -55,16 +55,21 @@ func court(name string, run func(ctx context.Context, p plane) error) casetest.C
 	}}
 }
 
-// judge is one data plane with its control plane and its backends.
-type judge struct {
-	server *xds.Server
-	farm   *farm
-	group  *errgroup.Group
-	ctx    context.Context
-	ready  chan struct{}
+// place is where the resources of a case are served: its backends, and the addresses of its listeners.
+type place struct {
+	farm *farm
 	// entries map a listener's name to where it listens here.
 	entries map[string]netip.AddrPort
 	asked   int
+}
+
+// judge is one data plane with its control plane and its backends.
+type judge struct {
+	place
+	server *xds.Server
+	group  *errgroup.Group
+	ctx    context.Context
+	ready  chan struct{}
 	// revision is that of the last step.
 	revision xds.Revision
 
@@ -72,6 +77,10 @@ type judge struct {
 	// sent and refused are what the server told, under mu.
 	sent    []xds.Sent
 	refused []string
+}
+
+func newPlace(c *casetest.Case, group *errgroup.Group) place {
+	return place{farm: newFarm(c, group), entries: map[string]netip.AddrPort{}}
 }
 
 func open(t *testing.T, c *casetest.Case, run func(context.Context, plane) error) *judge {
@@ -83,7 +92,7 @@ func open(t *testing.T, c *casetest.Case, run func(context.Context, plane) error
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	group, ctx := errgroup.WithContext(ctx)
-	j := &judge{farm: newFarm(c, group), group: group, ctx: ctx, ready: make(chan struct{}), entries: map[string]netip.AddrPort{}}
+	j := &judge{place: newPlace(c, group), group: group, ctx: ctx, ready: make(chan struct{})}
 	t.Cleanup(func() {
 		cancel()
 		j.farm.close()

@@ -2,7 +2,6 @@ package live
 
 import (
 	"bytes"
-	"net/netip"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -25,9 +24,9 @@ func TestNoDataPlaneSeesOrigins(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		j := &judge{farm: newFarm(c, &errgroup.Group{}), entries: map[string]netip.AddrPort{}}
+		h := newPlace(c, &errgroup.Group{})
 		for _, r := range results[0].Resources {
-			m, err := j.localise(r)
+			m, err := h.localise(r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -36,8 +35,8 @@ func TestNoDataPlaneSeesOrigins(t *testing.T) {
 			}
 			told = told || bytes.Contains(marshal(t, r.Message), []byte(originsKey))
 		}
-		j.farm.close()
-		if err := j.farm.group.Wait(); err != nil {
+		h.farm.close()
+		if err := h.farm.group.Wait(); err != nil {
 			t.Error(err)
 		}
 	}

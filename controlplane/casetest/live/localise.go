@@ -10,25 +10,25 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/postern-gateway/postern/controlplane/static"
 	"github.com/postern-gateway/postern/translator/envoy"
 )
 
 // localise is a resource as it is served here: listeners on free loopback addresses, endpoints of the test backends in
 // the place of the pods', and no word of ours that is not for the data plane.
-func (j *judge) localise(r envoy.Resource) (proto.Message, error) {
+func (h *place) localise(r envoy.Resource) (proto.Message, error) {
 	m := proto.Clone(r.Message)
-	dropOrigins(m.ProtoReflect())
+	static.Edit(m, dropOrigins)
 	switch m := m.(type) {
 	case *listenerv3.Listener:
-		at, ok := j.entries[r.Name]
+		at, ok := h.entries[r.Name]
 		if !ok {
 			var err error
 			if at, err = freeAddress(); err != nil {
 				return nil, fmt.Errorf("find an address for listener %s: %w", r.Name, err)
 			}
-			j.entries[r.Name] = at
+			h.entries[r.Name] = at
 		}
 		setAddress(m.GetAddress().GetSocketAddress(), at)
 	case *endpointv3.ClusterLoadAssignment:
@@ -36,7 +36,7 @@ func (j *judge) localise(r envoy.Resource) (proto.Message, error) {
 			for _, e := range locality.GetLbEndpoints() {
 				socket := e.GetEndpoint().GetAddress().GetSocketAddress()
 				own := net.JoinHostPort(socket.GetAddress(), strconv.Itoa(int(socket.GetPortValue())))
-				at, err := j.farm.address(endpoint{r.Name, own})
+				at, err := h.farm.address(endpoint{r.Name, own})
 				if err != nil {
 					return nil, err
 				}
@@ -55,25 +55,8 @@ func setAddress(a *corev3.SocketAddress, at netip.AddrPort) {
 // originsKey is the filter metadata that tells of origins. No data plane may act on it, so none gets it.
 const originsKey = "postern.dev"
 
-func dropOrigins(m protoreflect.Message) {
-	if metadata, ok := m.Interface().(*corev3.Metadata); ok {
+func dropOrigins(m proto.Message) {
+	if metadata, ok := m.(*corev3.Metadata); ok {
 		delete(metadata.GetFilterMetadata(), originsKey)
-		return
 	}
-	m.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		switch {
-		case field.IsList() && field.Message() != nil:
-			for i := range value.List().Len() {
-				dropOrigins(value.List().Get(i).Message())
-			}
-		case field.IsMap() && field.MapValue().Message() != nil:
-			value.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
-				dropOrigins(v.Message())
-				return true
-			})
-		case !field.IsMap() && !field.IsList() && field.Message() != nil:
-			dropOrigins(value.Message())
-		}
-		return true
-	})
 }
