@@ -69,6 +69,23 @@ func ingressClass(ing source.Ingress) (string, diag.Origin) {
 	return "", ing.Origin("")
 }
 
+// classAnnotations is what became of the annotations that name a class.
+func classAnnotations(ing source.Ingress) []diag.Annotation {
+	_, chosen := ingressClass(ing)
+	var out []diag.Annotation
+	for _, key := range []string{classAnnotation, traefikClassAnnotation} {
+		if _, ok := ing.Annotations[key]; !ok {
+			continue
+		}
+		a := diag.Annotation{Origin: ing.AnnotationOrigin(key), State: diag.StateApplied}
+		if chosen != a.Origin {
+			a.State, a.Note = diag.StateWithoutEffect, chosen.Place()+" counts in its place"
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
 func isDefaultClass(cluster, name string, w source.World) bool {
 	for _, c := range w.IngressClasses {
 		if c.Cluster == cluster && c.Name == name && c.Annotations[defaultClassAnnotation] == "true" {
@@ -92,14 +109,12 @@ func read(ing source.Ingress, class string, s dialect.Settings) dialect.Reading 
 		}
 		shape, ds = traefik.Shape(ing, s, protocol)
 	}
+	var more []diag.D
 	if speaksNginx {
-		more, closed := nginx.Read(ing)
+		shape, more = nginx.Annotate(ing, shape)
 		ds = append(ds, more...)
-		if shape.Closed == nil {
-			shape.Closed = closed
-		}
 	}
-	shape, more := native.Annotate(ing, shape)
+	shape, more = native.Annotate(ing, shape)
 	ds = append(ds, more...)
 	if speaksTraefik && speaksNginx {
 		ds = append(ds, diag.New(diag.CodeTwoDialects, ing.Origin("metadata.annotations"),
@@ -111,6 +126,8 @@ func read(ing source.Ingress, class string, s dialect.Settings) dialect.Reading 
 	if shape.Closed == nil {
 		shape.Closed = closed
 	}
+	shape.Annotated = append(shape.Annotated, classAnnotations(ing)...)
+	shape.Annotated = append(shape.Annotated, annotated{ing.Annotations, ing.AnnotationOrigin, shape.Annotated}.rest()...)
 	reading := dialect.Claims(ing, shape)
 	reading.Diagnostics = append(ds, reading.Diagnostics...)
 	return reading

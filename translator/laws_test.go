@@ -88,6 +88,9 @@ func fingerprint(t *testing.T, r translator.Result) []byte {
 	for _, d := range r.Diagnostics {
 		fmt.Fprintln(&b, d)
 	}
+	for _, a := range r.Annotations {
+		fmt.Fprintln(&b, a)
+	}
 	return b.Bytes()
 }
 

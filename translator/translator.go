@@ -41,6 +41,9 @@ type Result struct {
 	Resources []envoy.Resource
 	// Diagnostics are sorted by place.
 	Diagnostics []diag.D
+	// Annotations is what became of each annotation of the Ingresses that are served and of the Services that they refer
+	// to, sorted by place.
+	Annotations []diag.Annotation
 
 	secrets map[model.Host]*tlsv3.Secret
 }
@@ -50,6 +53,7 @@ type Result struct {
 func Translate(w source.World, s Settings) Result {
 	ds := slices.Clone(w.Diagnostics)
 	in := resolve.Input{World: w, Services: serviceTraits(w), Settings: s.Resolve}
+	var annotations []diag.Annotation
 	for _, ing := range sortedIngresses(w) {
 		chosen, class, d := s.Selection.choose(ing, w)
 		if !chosen {
@@ -60,10 +64,13 @@ func Translate(w source.World, s Settings) Result {
 		in.Claims = append(in.Claims, reading.Claims...)
 		in.TLS = append(in.TLS, reading.TLS...)
 		ds = append(ds, reading.Diagnostics...)
+		annotations = append(annotations, reading.Annotated...)
 	}
 	g, more := resolve.Resolve(in)
+	ds = diag.Sort(append(ds, more...))
+	annotations = append(annotations, serviceAnnotations(in, g)...)
 	return Result{
-		Gateway: g, Resources: envoy.Render(g), Diagnostics: diag.Sort(append(ds, more...)),
+		Gateway: g, Resources: envoy.Render(g), Diagnostics: ds, Annotations: judged(annotations, ds, g),
 		secrets: certificateSecrets(g),
 	}
 }

@@ -31,6 +31,8 @@ type Shape struct {
 	SharesPaths bool
 	// Annotations are the places of the annotations that shaped the rules.
 	Annotations []diag.Origin
+	// Annotated is what became of all annotations that were read.
+	Annotated []diag.Annotation
 	// Path reads the path of one rule, which may stand for several.
 	Path func(p networkingv1.HTTPIngressPath, at diag.Origin) ([]PathClaim, []diag.D)
 }
@@ -53,11 +55,12 @@ type Reading struct {
 	Claims      []model.Claim
 	TLS         []model.TLSClaim
 	Diagnostics []diag.D
+	Annotated   []diag.Annotation
 }
 
 // Claims makes the claims of an Ingress of the shape that its annotations gave.
 func Claims(ing source.Ingress, shape Shape) Reading {
-	b := builder{ing: ing, shape: shape, paths: map[writtenPath]int{}}
+	b := builder{ing: ing, shape: shape, paths: map[writtenPath]int{}, out: Reading{Annotated: shape.Annotated}}
 	if len(ing.Spec.Rules) == 0 && ing.Spec.DefaultBackend == nil {
 		b.say(diag.New(diag.CodeNoBackend, ing.Origin("spec"), "the Ingress has neither rules nor a default backend", "it serves nothing",
 			"give it rules").At(diag.Warning))

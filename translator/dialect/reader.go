@@ -22,6 +22,8 @@ type Reader struct {
 	Diagnostics []diag.D
 	// Closed is why the object's routes must answer 503, nil where they need not.
 	Closed *model.Closed
+	// Annotated is what became of each annotation of the dialect so far.
+	Annotated []diag.Annotation
 }
 
 // Read makes a reader and judges every annotation of the table's dialect: unknown, not yet applied, written twice.
@@ -33,6 +35,7 @@ func Read(t *Table, on Kind, annotations map[string]string, at func(key string) 
 		if !ours {
 			continue
 		}
+		r.Annotated = append(r.Annotated, diag.Annotation{Origin: at(whole), Dialect: t.Name, Key: key, State: diag.StateApplied})
 		entry, known := t.Find(key, on)
 		if !known {
 			r.unknown(whole, key)
@@ -45,16 +48,27 @@ func Read(t *Table, on Kind, annotations map[string]string, at func(key string) 
 			continue
 		}
 		if first != whole {
+			r.mark(diag.StateWithoutEffect, first+" counts in its place")
 			r.Say(diag.New(diag.CodeTwoSpellings, at(whole),
 				fmt.Sprintf("%s is given under two prefixes", key),
 				fmt.Sprintf("%s counts, this one has no effect", first), "keep one of the two").With(at(first)))
 			continue
 		}
-		if entry.Support == NotYet {
+		switch entry.Support {
+		case Applied:
+		case Approximated:
+			r.mark(diag.StateApproximated, entry.Note)
+		case NotYet:
 			r.notYet(whole, entry)
 		}
 	}
 	return r
+}
+
+// mark gives the annotation that was read last its state.
+func (r *Reader) mark(s diag.State, note string) {
+	last := &r.Annotated[len(r.Annotated)-1]
+	last.State, last.Note = s, note
 }
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
@@ -72,6 +86,11 @@ func (r *Reader) Close(d diag.D) {
 func (r *Reader) close(reason string, code diag.Code, at diag.Origin) {
 	if r.Closed == nil {
 		r.Closed = &model.Closed{Reason: reason, Code: code, Origin: at}
+	}
+	for i, a := range r.Annotated {
+		if a.Origin == at {
+			r.Annotated[i] = a.Worse(diag.StateCloses, reason)
+		}
 	}
 }
 
@@ -95,6 +114,7 @@ func (r *Reader) unknown(whole, key string) {
 		message += fmt.Sprintf("; did you mean %s?", near.Key)
 		fix = "write " + r.table.Prefixes[0] + near.Key
 	}
+	r.mark(diag.StateUnknown, message)
 	why := ""
 	switch {
 	case found && near.Restricts:
@@ -128,9 +148,11 @@ func (r *Reader) nearest(key string) (Annotation, bool) {
 func (r *Reader) notYet(whole string, entry Annotation) {
 	at := r.at(whole)
 	message := whole + " is not applied yet"
+	r.mark(diag.StateNotYet, entry.Doc)
 	switch {
 	case entry.Restricts && admitsEveryone(entry.Key, r.annotations[whole]):
 		// cert-manager writes this range on its HTTP01 solvers: it restricts nobody.
+		r.mark(diag.StateApplied, "it admits every address")
 	case entry.Restricts:
 		r.Say(diag.New(diag.CodeAccessClosed, at, message,
 			"its routes answer 503, because it restricts access",

@@ -134,27 +134,35 @@ var others = []struct{ prefix, controller string }{
 	{"zalando.org/", "Skipper"},
 }
 
+// OtherController is the ingress controller without a table here that a whole key belongs to.
+func OtherController(whole string) (controller string, ok bool) {
+	for _, o := range others {
+		if strings.HasPrefix(strings.ToLower(whole), o.prefix) {
+			return o.controller, true
+		}
+	}
+	return "", false
+}
+
 // Foreign diagnoses the annotations of controllers that Postern has no table for. One that reads as if it restricted
 // access closes the Ingress's routes.
 func Foreign(at func(key string) diag.Origin, annotations map[string]string) ([]diag.D, *model.Closed) {
 	var ds []diag.D
 	var closed *model.Closed
 	for _, whole := range sortedKeys(annotations) {
-		for _, o := range others {
-			key, ok := strings.CutPrefix(strings.ToLower(whole), o.prefix)
-			if !ok {
-				continue
-			}
-			d := diag.New(diag.CodeOtherController, at(whole),
-				"this annotation belongs to "+o.controller+", which Postern does not stand in for",
-				"it has no effect", "remove it, or say the same in one of Postern's dialects")
-			if looksRestricting(key) {
-				d = d.At(diag.Error)
-				d.Effect = "its routes answer 503, because such a key restricts access"
-				closed = &model.Closed{Reason: whole + " reads as if it restricted access", Code: d.Code, Origin: d.Origin}
-			}
-			ds = append(ds, d)
+		controller, ok := OtherController(whole)
+		if !ok {
+			continue
 		}
+		d := diag.New(diag.CodeOtherController, at(whole),
+			"this annotation belongs to "+controller+", which Postern does not stand in for",
+			"it has no effect", "remove it, or say the same in one of Postern's dialects")
+		if _, key, _ := strings.Cut(whole, "/"); looksRestricting(key) {
+			d = d.At(diag.Error)
+			d.Effect = "its routes answer 503, because such a key restricts access"
+			closed = &model.Closed{Reason: whole + " reads as if it restricted access", Code: d.Code, Origin: d.Origin}
+		}
+		ds = append(ds, d)
 	}
 	return ds, closed
 }

@@ -132,8 +132,9 @@ type Claim struct {
 
 // ServiceTraits are what a Service's annotations say of every route to it; resolve applies them.
 type ServiceTraits struct {
-	// Diagnostics are told only of a Service that something refers to.
+	// Diagnostics are told only of a Service that something refers to; so is what became of its annotations.
 	Diagnostics []diag.D
+	Annotated   []diag.Annotation
 	Closed      *Closed
 	// Protocol is how the Service is spoken to where the Ingress does not say; ProtocolFromService for its port's word.
 	Protocol Protocol

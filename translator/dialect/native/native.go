@@ -27,6 +27,7 @@ func Annotate(ing source.Ingress, shape dialect.Shape) (dialect.Shape, []diag.D)
 	if shape.Closed == nil {
 		shape.Closed = r.Closed
 	}
+	shape.Annotated = append(shape.Annotated, r.Annotated...)
 	return shape, r.Diagnostics
 }
 
@@ -38,5 +39,6 @@ func Service(s source.Service, traits model.ServiceTraits) model.ServiceTraits {
 		traits.Closed = r.Closed
 	}
 	traits.Diagnostics = append(traits.Diagnostics, r.Diagnostics...)
+	traits.Annotated = append(traits.Annotated, r.Annotated...)
 	return traits
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/dialect"
-	"github.com/postern-gateway/postern/translator/model"
 	"github.com/postern-gateway/postern/translator/source"
 )
 
@@ -69,8 +68,12 @@ func entries() []dialect.Annotation {
 	return out
 }
 
-// Read judges the annotations of an Ingress: what is to be said of them, and whether they close its routes.
-func Read(ing source.Ingress) ([]diag.D, *model.Closed) {
+// Annotate adds what the annotations of ingress-nginx say to the shape that an Ingress's dialect gave it.
+func Annotate(ing source.Ingress, shape dialect.Shape) (dialect.Shape, []diag.D) {
 	r := dialect.Read(Table, dialect.OnIngress, ing.Annotations, ing.AnnotationOrigin)
-	return r.Diagnostics, r.Closed
+	if shape.Closed == nil {
+		shape.Closed = r.Closed
+	}
+	shape.Annotated = append(shape.Annotated, r.Annotated...)
+	return shape, r.Diagnostics
 }

@@ -67,6 +67,7 @@ func Shape(ing source.Ingress, s dialect.Settings, protocol model.Protocol) (dia
 	if shape.Closed == nil {
 		shape.Closed = r.Closed
 	}
+	shape.Annotated = r.Annotated
 	return shape, r.Diagnostics
 }
 
