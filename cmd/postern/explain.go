@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -37,10 +36,8 @@ of the request on its way, and which rules lost and why. Nothing is sent anywher
 			if err != nil {
 				return err
 			}
-			if output == "json" {
-				encoder := json.NewEncoder(c.OutOrStdout())
-				encoder.SetIndent("", "  ")
-				return encoder.Encode(story)
+			if output == formatJSON {
+				return printJSON(c.OutOrStdout(), story)
 			}
 			_, err = fmt.Fprint(c.OutOrStdout(), story.Text())
 			return err
@@ -50,7 +47,7 @@ of the request on its way, and which rules lost and why. Nothing is sent anywher
 	c.Flags().StringVarP(&method, "request", "X", http.MethodGet, "method of the request")
 	c.Flags().StringArrayVarP(&headers, "header", "H", nil, "header of the request, as 'Name: value'; may be repeated")
 	c.Flags().StringVar(&from, "from", "127.0.0.1", "IP address of the peer that sends the request")
-	outputFlag(c, &output, "text", "json")
+	outputFlag(c, &output, formatText, formatJSON)
 	return c
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -63,6 +64,22 @@ func onlyFlags(_ *cobra.Command, args []string) error {
 		return fmt.Errorf("%q belongs to no flag: manifests are given by -f PATH, true and false by --FLAG=VALUE", args[0])
 	}
 	return nil
+}
+
+// The values of -o.
+const (
+	formatText      = "text"
+	formatJSON      = "json"
+	formatYAML      = "yaml"
+	formatBootstrap = "bootstrap"
+)
+
+// printJSON writes what programs read.
+func printJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(value)
 }
 
 // outputFlag is -o with its accepted values, the first being the default.

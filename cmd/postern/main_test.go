@@ -57,6 +57,28 @@ func TestLintExitCodes(t *testing.T) {
 	}
 }
 
+// TestReport: every annotation is counted once, values stay out, and the exit code is lint's.
+func TestReport(t *testing.T) {
+	const canary = "canary-credential"
+	manifest := "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: x\n  annotations:\n" +
+		"    ingress.kubernetes.io/custom-request-headers: 'Authorization:" + canary + "'\n" +
+		"    ingress.kubernetes.io/protocol: http\n    example.com/note: " + canary + "\n" +
+		"spec:\n  defaultBackend: {service: {name: web, port: {number: 80}}}\n"
+	for output, want := range map[string]string{"text": "1 Ingress served, 0 not; 3 annotations", "json": `"annotations": 3`} {
+		out, errs, err := run(t, manifest, "lint", "--report", "-f", "-", "-o", output, "--backend", "default/web:80=127.0.0.1:1")
+		if err != nil || !strings.Contains(out, want) || strings.Contains(out+errs, canary) {
+			t.Errorf("-o %s: %v: %s\n%s", output, err, errs, out)
+		}
+		if _, _, err := run(t, manifest, "lint", "--report", "-f", "-", "-o", output); !errors.Is(err, errFindings) {
+			t.Errorf("-o %s: there is no Service, and the end is %v", output, err)
+		}
+	}
+	out, _, err := run(t, manifest, "lint", "--report", "-f", "-", "--ingress-class", "other")
+	if err != nil || !strings.Contains(out, "0 Ingresses served, 1 not; 0 annotations") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
 func TestLintWithoutIngress(t *testing.T) {
 	if _, errs, err := run(t, "", "lint", "-f", "-"); err != nil || !strings.Contains(errs, "no Ingress") {
 		t.Errorf("%v: %s", err, errs)

@@ -57,12 +57,10 @@ result not be written.`,
 		},
 	}
 	in.register(c)
-	outputFlag(c, &output, "yaml", "json", formatBootstrap)
+	outputFlag(c, &output, formatYAML, formatJSON, formatBootstrap)
 	c.Flags().StringVar(&to, "to", "", "write to this file, which nobody but its owner may read, instead of standard output")
 	return c
 }
-
-const formatBootstrap = "bootstrap"
 
 // rendered is a translation in one of the formats; what must be known of a bootstrap is told.
 func rendered(in translated, format string, tell io.Writer) ([]byte, error) {
@@ -134,7 +132,7 @@ func resources(result translator.Result, format string) ([]byte, error) {
 		all.Certificates = append(all.Certificates, printedCertificate{Host: c.Host.String(), Origins: originTexts(c.Origins)})
 	}
 	text, err := json.MarshalIndent(all, "", "  ")
-	if err == nil && format == "yaml" {
+	if err == nil && format == formatYAML {
 		text, err = yaml.JSONToYAML(text)
 	}
 	if err != nil {
