@@ -22,7 +22,12 @@ func explainCommand() *cobra.Command {
 of the request on its way, and which rules lost and why. Nothing is sent anywhere.`,
 		Example: `  postern explain -f manifests/ http://node/k8s/
   postern explain -f manifests/ -X POST -H 'X-Forwarded-Proto: https' --from 10.0.0.9 http://shop.test/cart`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("name one URL, as http://HOST/PATH, not %d", len(args))
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			request, err := explainRequest(method, args[0], headers, from)
 			if err != nil {

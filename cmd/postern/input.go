@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/postern-gateway/postern/controlplane/files"
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/source"
 )
 
@@ -24,9 +26,13 @@ type input struct {
 func (in *input) register(c *cobra.Command) {
 	c.Flags().StringSliceVarP(&in.paths, "filename", "f", nil, "file or folder of manifests, - for standard input; may be repeated")
 	in.options.Register(c.Flags())
-	if err := c.MarkFlagRequired("filename"); err != nil {
-		panic(err)
+}
+
+func (in *input) check() error {
+	if len(in.paths) == 0 {
+		return errors.New("-f PATH is missing: name a file or folder of manifests, or - for standard input")
 	}
+	return nil
 }
 
 // translated is what the manifests were, and what became of them.
@@ -39,6 +45,9 @@ type translated struct {
 
 // translate reads and translates the manifests once, as postern up would.
 func (in *input) translate(stdin io.Reader) (translated, error) {
+	if err := in.check(); err != nil {
+		return translated{}, err
+	}
 	settings, err := in.options.Settings()
 	if err != nil {
 		return translated{}, err
@@ -84,11 +93,19 @@ func printJSON(w io.Writer, value any) error {
 
 // outputFlag is -o with its accepted values, the first being the default.
 func outputFlag(c *cobra.Command, target *string, values ...string) {
-	c.Flags().StringVarP(target, "output", "o", values[0], "output: "+strings.Join(values, " or "))
+	last := len(values) - 1
+	accepted := strings.Join(values[:last], ", ") + " or " + values[last]
+	c.Flags().StringVarP(target, "output", "o", values[0], "output: "+accepted)
+	if err := c.RegisterFlagCompletionFunc("output", words(values...)); err != nil {
+		panic(err)
+	}
 	c.PreRunE = func(*cobra.Command, []string) error {
-		if !slices.Contains(values, *target) {
-			return fmt.Errorf("-o %s: write %s", *target, strings.Join(values, " or "))
+		if slices.Contains(values, *target) {
+			return nil
 		}
-		return nil
+		if near, ok := diag.Nearest(*target, values); ok {
+			return fmt.Errorf("-o %s: write %s; did you mean %s?", *target, accepted, near)
+		}
+		return fmt.Errorf("-o %s: write %s", *target, accepted)
 	}
 }

@@ -7,6 +7,9 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/postern-gateway/postern/translator/diag"
 )
 
 // errFindings ends a command with exit code 1 after it has printed what it found.
@@ -26,16 +29,37 @@ func command() *cobra.Command {
 		Use:   "postern",
 		Short: "An ingress gateway: Ingress YAML in, Envoy or a Go data plane out",
 		Long: `Postern serves Kubernetes Ingresses, those written for Traefik 1.7 included,
-through Envoy or through a data plane of its own in Go.`,
+through Envoy or through a data plane of its own in Go.
+
+Exit code 0: done; 1: it could not be done, and standard error says why in a sentence. postern lint
+also ends with 1 where it finds errors.`,
 		Example: `  postern up -f manifests/                      serve a folder of manifests
   postern explain -f manifests/ https://h/path  ask where a URL goes, and why
-  postern lint -f manifests/                    what Postern makes of the manifests`,
+  postern lint -f manifests/                    what Postern makes of the manifests
+  postern lint --report -f manifests/           what becomes of each annotation`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fmt.Errorf("%w\nsee %s --help", err, c.CommandPath())
+		return fmt.Errorf("%w%s\nsee %s --help", err, meantFlag(c, err), c.CommandPath())
 	})
-	root.AddCommand(upCommand(), explainCommand(), translateCommand(), lintCommand())
+	root.AddCommand(upCommand(), explainCommand(), translateCommand(), lintCommand(), versionCommand())
+	for _, c := range root.Commands() {
+		complete(c)
+	}
 	return root
+}
+
+// meantFlag names the flag that a misspelt one most likely meant.
+func meantFlag(c *cobra.Command, err error) string {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return ""
+	}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near, ok := diag.Nearest(unknown.GetSpecifiedName(), names); ok {
+		return "; did you mean --" + near + "?"
+	}
+	return ""
 }

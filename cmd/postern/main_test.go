@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 )
 
 const example = "../../docs/examples/kubernetes-dashboard"
@@ -133,6 +135,95 @@ func TestBootstrap(t *testing.T) {
 	}
 }
 
+// TestJSONNames: the fields of every JSON form have names of one style; a field without a tag would show Go's.
+func TestJSONNames(t *testing.T) {
+	for _, args := range [][]string{
+		{"explain", "-f", example, "--ingress-selector", "app=traefik", "https://node/k8s/app"},
+		{"explain", "-f", example, "http://node/k8s/app"},
+		{"lint", "-f", "../../docs/examples/migration"},
+		{"lint", "--report", "-f", "../../docs/examples/migration"},
+		{"version"},
+	} {
+		out, _, err := run(t, "", append(args, "-o", "json")...)
+		if err != nil && !errors.Is(err, errFindings) {
+			t.Errorf("%q: %v", args, err)
+			continue
+		}
+		var form any
+		if err := json.Unmarshal([]byte(out), &form); err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+		for _, name := range jsonNames(form) {
+			if strings.ToLower(name[:1]) != name[:1] || strings.ContainsAny(name, "_ ") {
+				t.Errorf("%q: the JSON has a field %s", args, name)
+			}
+		}
+	}
+}
+
+// jsonNames are the names of all fields, but for those of headers.
+func jsonNames(form any) []string {
+	var out []string
+	switch form := form.(type) {
+	case []any:
+		for _, item := range form {
+			out = append(out, jsonNames(item)...)
+		}
+	case map[string]any:
+		for name, value := range form {
+			out = append(out, name)
+			if name != "headers" {
+				out = append(out, jsonNames(value)...)
+			}
+		}
+	}
+	return out
+}
+
+// TestCompletion: a shell is offered the commands, the flags, and the values of those that take one of a few.
+func TestCompletion(t *testing.T) {
+	for line, want := range map[string]string{
+		"li":                          "lint\t",
+		"up --data-pl":                "--data-plane\t",
+		"up --data-plane ":            "go\nenvoy\n:4",
+		"up -o ":                      "text\njson\n:4",
+		"translate -o ":               "yaml\njson\nbootstrap\n:4",
+		"lint --traefik-path-pre":     "--traefik-path-prefix\t",
+		"lint --traefik-path-prefix ": "element\nstring\n:4",
+		"lint -f ":                    "yaml\nyml\njson\n:8",
+		"lint --tls-cert-dir ":        ":16",
+		"lint --upstream-ca ":         ":0",
+		"lint --ingress-class ":       ":4",
+		"explain -f x ":               ":4",
+	} {
+		args := strings.Split(line, " ")
+		out, _, err := run(t, "", append([]string{"__complete"}, args...)...)
+		if err != nil || !strings.HasPrefix(out, want) {
+			t.Errorf("postern %s: %v: %q, want %q", line, err, out, want)
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if out, _, err := run(t, "", "completion", shell); err != nil || !strings.Contains(out, "__complete") {
+			t.Errorf("%s: %v: %.100s", shell, err, out)
+		}
+	}
+	flags := map[string]bool{}
+	for _, c := range command().Commands() {
+		c.Flags().VisitAll(func(f *pflag.Flag) { flags[f.Name] = true })
+	}
+	for name := range completions {
+		if !flags[name] {
+			t.Errorf("--%s has a completion, and no command has the flag", name)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if out, _, err := run(t, "", "version"); err != nil || !strings.HasPrefix(out, "postern ") || !strings.Contains(out, "Envoy 1.") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	folder := t.TempDir()
 	broken := filepath.Join(folder, "broken.yaml")
@@ -143,11 +234,14 @@ func TestMistakes(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"lint"}, `"filename" not set`},
+		{[]string{"lint"}, "-f PATH is missing"},
+		{[]string{"up"}, "-f PATH is missing"},
+		{[]string{"explain", "-f", example}, "name one URL"},
+		{[]string{"translate", "-f", example, "-o", "jsn"}, "did you mean json?"},
 		{[]string{"lint", "-f", "/no/such"}, "/no/such"},
 		{[]string{"lint", "-f", broken}, broken + ":"},
 		{[]string{"lint", "-f", example, "-o", "xml"}, "text or json"},
-		{[]string{"lint", "-f", example, "--ingress-clas", "x"}, "--help"},
+		{[]string{"lint", "-f", example, "--ingress-clas", "x"}, "did you mean --ingress-class?\nsee postern lint --help"},
 		{[]string{"explian"}, "explain"},
 		{[]string{"lint", example}, "-f PATH"},
 		{[]string{"up", "-f", example, "--slash-redirect", "false"}, "--FLAG=VALUE"},

@@ -14,18 +14,25 @@ func upCommand() *cobra.Command {
 		Short: "Serve manifests from files, with no cluster; edits are live at once",
 		Long: `Serves a folder of manifests on this machine: control plane and data plane in one process,
 besides Envoy where that is chosen. The files are watched; an edit is live in both data planes
-with no restart. A file that stops parsing keeps serving what it held. Ctrl-C ends everything.`,
+with no restart. A file that stops parsing keeps serving what it held. Ctrl-C ends everything.
+
+With -o json standard output is one JSON object a line: what is served, what changes, diagnostics,
+failures of backends. The log stays on standard error.`,
 		Example: `  postern up -f manifests/
   postern up -f manifests/ --ingress-selector app=traefik --upstream-insecure-skip-verify
   postern up -f ingress.yaml --backend default/web:80=127.0.0.1:3000 --data-plane envoy`,
 		Args: onlyFlags,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := in.check(); err != nil {
+				return err
+			}
 			config.Paths, config.Options = in.paths, in.options
 			config.Stdin, config.Out, config.Err = c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr()
 			return up.Run(c.Context(), config)
 		},
 	}
 	in.register(c)
+	outputFlag(c, &config.Output, formatText, formatJSON)
 	c.Flags().StringVar(&config.DataPlane, "data-plane", up.DataPlaneGo, "go or envoy")
 	c.Flags().StringVar(&config.EnvoyPath, "envoy-path", "", "Envoy's binary (default: $ENVOY, the one that make envoy installed, or envoy in PATH)")
 	return c

@@ -43,6 +43,9 @@ const (
 	prefixString  = "string"
 )
 
+// TraefikPrefixes are the values of --traefik-path-prefix.
+var TraefikPrefixes = []string{prefixElement, prefixString}
+
 // Register defines the flags with their defaults.
 func (o *Options) Register(fs *pflag.FlagSet) {
 	fs.StringVar(&o.HTTP, "http", "127.0.0.1:8080", "address of the http entry; empty closes it")

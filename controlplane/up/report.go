@@ -2,10 +2,10 @@ package up
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/postern-gateway/postern/controlplane/files"
 	"github.com/postern-gateway/postern/translator"
@@ -19,32 +19,32 @@ const (
 	skippedMax = 10
 )
 
-// report writes what the operator reads.
+// report tells the operator what is served and what changes.
 type report struct {
-	// mu guards the writers and what was told.
-	mu       sync.Mutex
-	out, err io.Writer
-	told     map[string]bool
+	teller
+	// told are the diagnostics that were told and still stand, under diagnosed.
+	diagnosed sync.Mutex
+	told      map[string]bool
 }
 
 func (r *report) say(format string, args ...any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	fmt.Fprintf(r.out, format+"\n", args...)
+	text := fmt.Sprintf(format, args...)
+	r.tell(event{Kind: eventNote, Message: text, text: text})
 }
 
-// diagnostics prints warnings and errors that were not there before, and tells of those that are gone.
+// diagnostics tells of warnings and errors that were not there before, and of those that are gone. Remarks are told as
+// JSON only; as text they are listed at the start.
 func (r *report) diagnostics(ds []diag.D) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.diagnosed.Lock()
+	defer r.diagnosed.Unlock()
 	now := map[string]bool{}
 	for _, d := range ds {
-		if d.Severity == diag.Info {
+		if d.Severity == diag.Info && r.output != OutputJSON {
 			continue
 		}
 		text := d.String()
 		if !r.told[text] && !now[text] {
-			fmt.Fprintln(r.err, text)
+			r.tell(event{Kind: eventDiagnostic, Diagnostic: &d, text: text, alarming: true})
 		}
 		now[text] = true
 	}
@@ -55,23 +55,24 @@ func (r *report) diagnostics(ds []diag.D) {
 		}
 	}
 	if solved > 0 {
-		fmt.Fprintf(r.err, "solved or changed: %d of the diagnostics above\n", solved)
+		r.tell(event{Kind: eventSolved, Solved: solved, alarming: true,
+			text: fmt.Sprintf("solved or changed: %d of the diagnostics above", solved)})
 	}
 	r.told = now
 }
 
 // upstreamFailure tells which backend failed, why, and where its certificate is the reason, the two ways out.
 func (r *report) upstreamFailure(cluster, reason string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	e := event{Kind: eventBackendFailed, Backend: cluster, Reason: reason, alarming: true}
+	e.text = fmt.Sprintf("backend %s failed: %s", cluster, reason)
 	if cluster == model.ClosedBackend {
-		fmt.Fprintf(r.err, "requests of a path that several backends share answer 503: one of them cannot be served, as told above\n")
-		return
+		e.text = "requests of a path that several backends share answer 503: one of them cannot be served, as told above"
 	}
-	fmt.Fprintf(r.err, "backend %s failed: %s\n", cluster, reason)
 	if strings.HasSuffix(cluster, "/https") && aboutTrust(reason) {
-		fmt.Fprintf(r.err, "    fix: give the CA of its certificate by --upstream-ca FILE, or accept any certificate by --upstream-insecure-skip-verify\n")
+		e.Fix = "give the CA of its certificate by --upstream-ca FILE, or accept any certificate by --upstream-insecure-skip-verify"
+		e.text += "\n    fix: " + e.Fix
 	}
+	r.tell(e)
 }
 
 // aboutTrust says whether a data plane's words for a failure are about the backend's certificate, or about the CAs that
@@ -85,87 +86,110 @@ func aboutTrust(reason string) bool {
 
 // served lists the entries and their routes.
 func (r *report) served(result translator.Result, dataPlane string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	fmt.Fprintf(r.out, "serving (data plane: %s)\n", dataPlane)
-	left := 0
+	e := event{Kind: eventServing, DataPlane: dataPlane}
 	for _, t := range result.Gateway.Tables {
-		fmt.Fprintf(r.out, "  %s://%s\n", t.Entry.Name, t.Entry.Address)
-		lines := routeLines(t)
-		if len(lines) == 0 {
-			lines = []string{"nothing: no Ingress asks for it; every request gets 404"}
+		e.Entries = append(e.Entries, servedEntry{
+			Entry: t.Entry.Name, URL: t.Entry.Name + "://" + t.Entry.Address.String(), Routes: servedRoutes(t),
+		})
+	}
+	e.text = servingText(e) + skippedText(result.Diagnostics) + "edits of the files are live at once; Ctrl-C ends"
+	r.tell(e)
+}
+
+func servingText(e event) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "serving (data plane: %s)\n", e.DataPlane)
+	left := 0
+	for _, entry := range e.Entries {
+		fmt.Fprintf(&b, "  %s\n", entry.URL)
+		if len(entry.Routes) == 0 {
+			b.WriteString("    nothing: no Ingress asks for it; every request gets 404\n")
 		}
-		if len(lines) > servedMax {
-			left += len(lines) - servedMax
-			lines = lines[:servedMax]
-		}
-		for _, line := range lines {
-			fmt.Fprintf(r.out, "    %s\n", line)
+		shown := min(len(entry.Routes), servedMax)
+		left += len(entry.Routes) - shown
+		for _, route := range entry.Routes[:shown] {
+			fmt.Fprintf(&b, "    %s\n", route)
 		}
 	}
 	if left > 0 {
-		fmt.Fprintf(r.out, "    and %d more: postern explain says where a URL goes\n", left)
+		fmt.Fprintf(&b, "    and %d more: postern explain says where a URL goes\n", left)
 	}
-	r.skipped(result.Diagnostics)
-	fmt.Fprintln(r.out, "edits of the files are live at once; Ctrl-C ends")
+	return b.String()
 }
 
-// skipped lists what was read and is not served: kinds without a part in routing, Ingresses that were not selected.
-func (r *report) skipped(ds []diag.D) {
+// skippedText lists what was read and is not served: kinds without a part in routing, Ingresses that were not selected.
+func skippedText(ds []diag.D) string {
+	var b strings.Builder
 	count := 0
 	for _, d := range ds {
 		if d.Severity != diag.Info {
 			continue
 		}
 		if count++; count <= skippedMax {
-			fmt.Fprintf(r.out, "  skipped: %s %s: %s\n", d.Origin.Position(), d.Origin.Object(), d.Message)
+			fmt.Fprintf(&b, "  skipped: %s %s: %s\n", d.Origin.Position(), d.Origin.Object(), d.Message)
 		}
 	}
 	if count > skippedMax {
-		fmt.Fprintf(r.out, "  and %d more (postern lint names them)\n", count-skippedMax)
+		fmt.Fprintf(&b, "  and %d more (postern lint names them)\n", count-skippedMax)
 	}
+	return b.String()
 }
 
-func routeLines(t model.Table) []string {
-	var out []string
-	add := func(host string, routes []model.Route) {
+func servedRoutes(t model.Table) []servedRoute {
+	out := []servedRoute{}
+	add := func(as servedRoute, routes []model.Route) {
 		for _, route := range routes {
-			out = append(out, host+" "+route.Path.String()+" → "+actionText(route))
+			as.Path, as.HTTPSRedirect = route.Path.String(), route.HTTPSRedirect != nil
+			as.Targets = servedTargets(route.Action)
+			out = append(out, as)
 		}
 	}
 	for _, h := range slices.Concat(t.Exact, t.Wildcard) {
-		add(h.Host.String(), h.Routes)
+		add(servedRoute{Host: h.Host.String()}, h.Routes)
 	}
-	add("*", t.Any)
-	add("* (default)", t.Default)
+	add(servedRoute{Host: "*"}, t.Any)
+	add(servedRoute{Host: "*", Default: true}, t.Default)
 	return out
 }
 
-func actionText(r model.Route) string {
-	text := ""
-	switch a := r.Action.(type) {
+func servedTargets(action model.Action) []servedTarget {
+	var out []servedTarget
+	switch action := action.(type) {
 	case *model.Closed:
-		return "503: " + a.Reason
+		out = append(out, servedTarget{Closed: action.Reason})
 	case *model.Forward:
-		text = strings.Join(targetNames(a.Targets), " or ")
-	}
-	if r.HTTPSRedirect != nil {
-		text = "redirect to https, then " + text
-	}
-	return text
-}
-
-// targetNames are the backends that a route's requests go to; one that is closed answers 503 in its place.
-func targetNames(targets []model.Target) []string {
-	var out []string
-	for _, t := range targets {
-		name := t.Backend
-		if t.Closed != nil {
-			name = "503 (" + t.Closed.Reason + ")"
+		for _, t := range action.Targets {
+			if t.Closed != nil {
+				out = append(out, servedTarget{Closed: t.Closed.Reason})
+				continue
+			}
+			out = append(out, servedTarget{Backend: t.Backend})
 		}
-		out = append(out, name)
 	}
 	return out
+}
+
+// live tells that a change is served.
+func (r *report) live(change string, after time.Duration) {
+	e := event{Kind: eventLive, Change: change, Milliseconds: after.Milliseconds()}
+	e.text = fmt.Sprintf("%s is live after %d ms", change, e.Milliseconds)
+	r.tell(e)
+}
+
+// notLive tells that a change is not served, for a reason or because the data plane refuses resources.
+func (r *report) notLive(change, reason string, refused []string) {
+	text := change + " is not live: " + reason
+	if len(refused) > 0 {
+		text += "\n  " + strings.Join(refused, "\n  ")
+	}
+	r.tell(event{Kind: eventNotLive, Change: change, Reason: reason, Refused: refused, text: text})
+}
+
+// refused tells of resources that the data plane refuses from the start.
+func (r *report) refused(resources []string) {
+	if len(resources) > 0 {
+		r.tell(event{Kind: eventRefused, Refused: resources, text: "the data plane refuses a part of it:\n  " + strings.Join(resources, "\n  ")})
+	}
 }
 
 // describe names the files of an edit; empty where all of them keep what they held, so that nothing goes live.

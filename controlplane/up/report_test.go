@@ -15,7 +15,7 @@ func TestUpstreamFailureWords(t *testing.T) {
 		{model.ClosedBackend, "no healthy upstream hosts", "a path that several backends share"},
 	} {
 		var told bytes.Buffer
-		r := report{err: &told}
+		r := report{teller: teller{output: OutputText, err: &told}}
 		r.upstreamFailure(tt.cluster, tt.reason)
 		if !strings.Contains(told.String(), tt.want) || strings.Contains(told.String(), "backend "+model.ClosedBackend) {
 			t.Errorf("%s: %q, want %q in it", tt.cluster, told.String(), tt.want)
@@ -23,11 +23,13 @@ func TestUpstreamFailureWords(t *testing.T) {
 	}
 }
 
-func TestActionText(t *testing.T) {
-	route := model.Route{HTTPSRedirect: &model.HTTPSRedirect{}, Action: &model.Forward{Targets: []model.Target{
-		{Backend: "ns/a/80", Weight: 1}, {Backend: model.ClosedBackend, Weight: 1, Closed: &model.Closed{Reason: "there is no Service ns/b"}},
-	}}}
-	if got, want := actionText(route), "redirect to https, then ns/a/80 or 503 (there is no Service ns/b)"; got != want {
+func TestSharedPathInOneLine(t *testing.T) {
+	routes := servedRoutes(model.Table{Any: []model.Route{{
+		Path: model.Prefix("/"), HTTPSRedirect: &model.HTTPSRedirect{}, Action: &model.Forward{Targets: []model.Target{
+			{Backend: "ns/a/80", Weight: 1}, {Backend: model.ClosedBackend, Weight: 1, Closed: &model.Closed{Reason: "there is no Service ns/b"}},
+		}},
+	}}})
+	if got, want := routes[0].String(), "* /* → redirect to https, then ns/a/80 or 503: there is no Service ns/b"; got != want {
 		t.Errorf("a shared path reads %q, want %q", got, want)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -31,6 +30,9 @@ const (
 	DataPlaneEnvoy = "envoy"
 )
 
+// DataPlanes are all of them, the default first.
+var DataPlanes = []string{DataPlaneGo, DataPlaneEnvoy}
+
 // liveWaitMax bounds how long an edit is waited for before it is reported as not yet live.
 const liveWaitMax = 10 * time.Second
 
@@ -43,7 +45,9 @@ type Config struct {
 	DataPlane string
 	EnvoyPath string
 	Stdin     io.Reader
-	// Out gets what is served and what changes, Err the diagnostics and the log.
+	// Output is OutputText or OutputJSON. As text, Out gets what is served and what changes, Err the diagnostics and the
+	// log; as JSON, Out gets all but the log.
+	Output   string
 	Out, Err io.Writer
 	// OnReady is called, if not nil, when requests are answered.
 	OnReady func()
@@ -60,7 +64,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	out := &report{out: c.Out, err: c.Err}
+	out := &report{teller: teller{output: c.Output, out: c.Out, err: c.Err}}
 	made, err := options.EnsureCertificate(&settings)
 	if err != nil {
 		return err
@@ -205,15 +209,15 @@ func (r *runner) publish(ctx context.Context, group *errgroup.Group, result tran
 		defer cancel()
 		if err := r.server.Wait(wait, revision); err != nil {
 			if ctx.Err() == nil {
-				r.report.say("%s is not live after %s; the data plane may be gone", c.what, liveWaitMax)
+				r.report.notLive(c.what, fmt.Sprintf("%s have passed; the data plane may be gone", liveWaitMax), nil)
 			}
 			return nil
 		}
 		if refused := refusals(r.server.Proxies(), revision); len(refused) > 0 {
-			r.report.say("%s is not live, the data plane refuses it; what it took before stays served:\n  %s", c.what, strings.Join(refused, "\n  "))
+			r.report.notLive(c.what, "the data plane refuses it; what it took before stays served", refused)
 			return nil
 		}
-		r.report.say("%s is live after %d ms", c.what, time.Since(c.at).Milliseconds())
+		r.report.live(c.what, time.Since(c.at))
 		if r.config.OnLive != nil {
 			r.config.OnLive(revision)
 		}
@@ -226,9 +230,7 @@ func (r *runner) publish(ctx context.Context, group *errgroup.Group, result tran
 func (r *runner) dataPlane(ctx context.Context, socket string, result translator.Result) error {
 	ready := func() {
 		r.report.served(result, r.config.DataPlane)
-		for _, refused := range refusals(r.server.Proxies(), 0) {
-			r.report.say("the data plane refuses a part of it: %s", refused)
-		}
+		r.report.refused(refusals(r.server.Proxies(), 0))
 		if r.config.OnReady != nil {
 			r.config.OnReady()
 		}

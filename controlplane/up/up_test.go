@@ -47,10 +47,12 @@ type gateway struct {
 	t           *testing.T
 	dir         string
 	http, https string
-	live        chan xds.Revision
-	out, err    *lockedBuffer
-	end         context.CancelFunc
-	done        chan error
+	// output is Config.Output.
+	output   string
+	live     chan xds.Revision
+	out, err *lockedBuffer
+	end      context.CancelFunc
+	done     chan error
 }
 
 type lockedBuffer struct {
@@ -116,7 +118,8 @@ func (g *gateway) config(dataPlane string, change func(*options.Options)) Config
 		change(&o)
 	}
 	return Config{
-		Paths: []string{g.dir}, Options: o, DataPlane: dataPlane, Stdin: strings.NewReader(""), Out: g.out, Err: g.err,
+		Paths: []string{g.dir}, Options: o, DataPlane: dataPlane, Stdin: strings.NewReader(""),
+		Output: g.output, Out: g.out, Err: g.err,
 		OnLive: func(r xds.Revision) { g.live <- r },
 	}
 }

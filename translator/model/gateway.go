@@ -113,9 +113,9 @@ type Backend struct {
 type UpstreamTLS struct {
 	// Names are the DNS names of which the certificate must carry one; the first is the SNI. They never come from
 	// the client.
-	Names []string
+	Names []string `json:"names"`
 	// SkipVerify accepts any certificate.
-	SkipVerify bool
+	SkipVerify bool `json:"skipVerify,omitempty"`
 }
 
 // Assignment is the endpoints of a Service port.
