@@ -1,12 +1,48 @@
 package main
 
 import (
+	"errors"
+	"slices"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/controlplane/up"
 )
+
+func completionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "completion SHELL",
+		Short: "Print the script that completes commands, flags and values in a shell",
+		Long: `Prints a script for bash, zsh, fish or powershell. In bash it needs the package bash-completion,
+in zsh that compinit is loaded.`,
+		Example: `  source <(postern completion bash)
+  postern completion zsh > "${fpath[1]}/_postern"
+  postern completion fish > ~/.config/fish/completions/postern.fish
+  postern completion powershell | Out-String | Invoke-Expression`,
+		ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 || !slices.Contains(c.ValidArgs, args[0]) {
+				return errors.New("name a shell: bash, zsh, fish or powershell")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			root, out := c.Root(), c.OutOrStdout()
+			switch args[0] {
+			case "zsh":
+				return root.GenZshCompletion(out)
+			case "fish":
+				return root.GenFishCompletion(out, true)
+			case "powershell":
+				return root.GenPowerShellCompletionWithDesc(out)
+			default:
+				return root.GenBashCompletionV2(out, true)
+			}
+		},
+	}
+}
 
 // completions say what a shell offers as the value of a flag. A flag that is not here offers nothing: most values are
 // names and addresses, and the files beside them are no help.
@@ -36,7 +72,7 @@ func complete(c *cobra.Command) {
 			panic(err)
 		}
 	})
-	if c.ValidArgsFunction == nil {
+	if c.ValidArgsFunction == nil && len(c.ValidArgs) == 0 {
 		c.ValidArgsFunction = cobra.NoFileCompletions
 	}
 }

@@ -24,7 +24,7 @@ type input struct {
 }
 
 func (in *input) register(c *cobra.Command) {
-	c.Flags().StringSliceVarP(&in.paths, "filename", "f", nil, "file or folder of manifests, - for standard input; may be repeated")
+	c.Flags().StringSliceVarP(&in.paths, "filename", "f", nil, "file or folder of manifests at `PATH`, - for standard input; may be repeated")
 	in.options.Register(c.Flags())
 }
 
@@ -39,8 +39,8 @@ func (in *input) check() error {
 type translated struct {
 	world  source.World
 	result translator.Result
-	// selfSigned says that the default certificate was made up.
-	selfSigned bool
+	// selfSigned says that the default certificate was made up, withoutCAs that no backend's can be verified.
+	selfSigned, withoutCAs bool
 }
 
 // translate reads and translates the manifests once, as postern up would.
@@ -60,7 +60,10 @@ func (in *input) translate(stdin io.Reader) (translated, error) {
 	if err != nil {
 		return translated{}, err
 	}
-	out := translated{world: state.World()}
+	out := translated{
+		world:      state.World(),
+		withoutCAs: len(settings.Resolve.Edge.UpstreamTrust) == 0 && !settings.Resolve.UpstreamSkipVerify,
+	}
 	out.result = translator.Translate(out.world, settings)
 	// A Secret may have taken the place of what was made up.
 	out.selfSigned = selfSigned && out.result.Gateway.Default == settings.Resolve.DefaultCertificate
@@ -95,7 +98,7 @@ func printJSON(w io.Writer, value any) error {
 func outputFlag(c *cobra.Command, target *string, values ...string) {
 	last := len(values) - 1
 	accepted := strings.Join(values[:last], ", ") + " or " + values[last]
-	c.Flags().StringVarP(target, "output", "o", values[0], "output: "+accepted)
+	c.Flags().StringVarP(target, "output", "o", values[0], "`FORMAT` of the output: "+accepted)
 	if err := c.RegisterFlagCompletionFunc("output", words(values...)); err != nil {
 		panic(err)
 	}

@@ -184,6 +184,7 @@ func jsonNames(form any) []string {
 func TestCompletion(t *testing.T) {
 	for line, want := range map[string]string{
 		"li":                          "lint\t",
+		"completion ":                 "bash\nzsh\nfish\npowershell\n:",
 		"up --data-pl":                "--data-plane\t",
 		"up --data-plane ":            "go\nenvoy\n:4",
 		"up -o ":                      "text\njson\n:4",
@@ -243,6 +244,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"lint", "-f", example, "-o", "xml"}, "text or json"},
 		{[]string{"lint", "-f", example, "--ingress-clas", "x"}, "did you mean --ingress-class?\nsee postern lint --help"},
 		{[]string{"explian"}, "explain"},
+		{[]string{"completion", "tcsh"}, "name a shell: bash, zsh, fish or powershell"},
 		{[]string{"lint", example}, "-f PATH"},
 		{[]string{"up", "-f", example, "--slash-redirect", "false"}, "--FLAG=VALUE"},
 		{[]string{"explain", "-f", example, "node/k8s"}, "http://HOST/PATH"},

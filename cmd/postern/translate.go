@@ -58,7 +58,7 @@ result not be written.`,
 	}
 	in.register(c)
 	outputFlag(c, &output, formatYAML, formatJSON, formatBootstrap)
-	c.Flags().StringVar(&to, "to", "", "write to this file, which nobody but its owner may read, instead of standard output")
+	c.Flags().StringVar(&to, "to", "", "write to `FILE`, which nobody but its owner may read, instead of standard output")
 	return c
 }
 
@@ -74,6 +74,9 @@ func rendered(in translated, format string, tell io.Writer) ([]byte, error) {
 	}
 	if in.selfSigned {
 		fmt.Fprintln(tell, "names without a certificate of their own get a self-signed one, made for this file (see --tls-cert-dir)")
+	}
+	if in.withoutCAs {
+		fmt.Fprintln(tell, "this system has no CAs: backends that speak https need --upstream-ca FILE, and answer 503 without")
 	}
 	if n := len(in.result.Gateway.Certificates); n > certificatesMax {
 		fmt.Fprintf(tell, "with %d certificates Envoy takes long to start, and much memory: every filter chain has all routes\n", n)

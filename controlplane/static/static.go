@@ -4,6 +4,7 @@ package static
 
 import (
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
@@ -60,6 +61,9 @@ func Resources(r translator.Result) *bootstrapv3.Bootstrap_StaticResources {
 		b.out.Secrets = append(b.out.Secrets, c.secret)
 	}
 	Edit(&b.out, b.inline)
+	for _, c := range b.out.Clusters {
+		b.closeUntrusted(c)
+	}
 	for _, l := range b.out.Listeners {
 		b.expandChains(l)
 	}
@@ -95,6 +99,21 @@ func (b *builder) inline(m proto.Message) {
 		if bytes := m.GetInlineBytes(); len(bytes) > 0 && utf8.Valid(bytes) {
 			m.Specifier = &corev3.DataSource_InlineString{InlineString: string(bytes)}
 		}
+	}
+}
+
+// closeUntrusted takes the endpoints of a cluster that needs a secret which there is none of, such as the CAs of a system
+// without any: its requests answer 503, as they do where a control plane has no such secret. Envoy would refuse the file.
+func (b *builder) closeUntrusted(c *clusterv3.Cluster) {
+	missing := false
+	Edit(c, func(m proto.Message) {
+		if sds, ok := m.(*tlsv3.SdsSecretConfig); ok {
+			missing = missing || !slices.ContainsFunc(b.out.Secrets, func(s *tlsv3.Secret) bool { return s.GetName() == sds.GetName() })
+		}
+	})
+	if missing {
+		c.TransportSocket = nil
+		c.LoadAssignment = &endpointv3.ClusterLoadAssignment{ClusterName: c.GetLoadAssignment().GetClusterName()}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
@@ -52,6 +53,39 @@ func TestNothingIsDiscovered(t *testing.T) {
 			t.Errorf("%d listeners with %d route configurations", listeners, routes)
 		}
 	})
+}
+
+// TestSecretsAreThere: whatever names a secret has it in the file; where there is none, as without any CA, the backend is
+// not reached at all.
+func TestSecretsAreThere(t *testing.T) {
+	closed := 0
+	for _, c := range casetest.Load(t, cases) {
+		w, settings := c.World(t)
+		for _, trust := range [][]byte{settings.Resolve.Edge.UpstreamTrust, nil} {
+			settings.Resolve.Edge.UpstreamTrust = trust
+			b := static.Bootstrap(translator.Translate(w, settings))
+			names := map[string]bool{}
+			for _, s := range b.GetStaticResources().GetSecrets() {
+				names[s.GetName()] = true
+			}
+			static.Edit(b, func(m proto.Message) {
+				if sds, ok := m.(*tlsv3.SdsSecretConfig); ok && !names[sds.GetName()] {
+					t.Errorf("%s: there is no secret %s", c.Name, sds.GetName())
+				}
+			})
+			for _, cluster := range b.GetStaticResources().GetClusters() {
+				if strings.HasSuffix(cluster.GetName(), "/https") && cluster.GetTransportSocket() == nil {
+					closed++
+					if trust != nil || len(cluster.GetLoadAssignment().GetEndpoints()) > 0 {
+						t.Errorf("%s: %s is spoken to without TLS", c.Name, cluster.GetName())
+					}
+				}
+			}
+		}
+	}
+	if closed == 0 {
+		t.Error("no case has a backend that is verified")
+	}
 }
 
 // TestResultStays: rendering changes nothing of what it renders.
