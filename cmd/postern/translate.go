@@ -78,7 +78,7 @@ func rendered(in translated, format string, tell io.Writer) ([]byte, error) {
 	if in.withoutCAs {
 		fmt.Fprintln(tell, "this system has no CAs: backends that speak https need --upstream-ca FILE, and answer 503 without")
 	}
-	if n := len(in.result.Gateway.Certificates); n > certificatesMax {
+	if n := static.Keys(b); n > certificatesMax {
 		fmt.Fprintf(tell, "with %d certificates Envoy takes long to start, and much memory: every filter chain has all routes\n", n)
 	}
 	return static.File(b)

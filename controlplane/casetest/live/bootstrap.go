@@ -1,7 +1,6 @@
 package live
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -29,8 +28,8 @@ var Bootstrap = casetest.Court{Name: "bootstrap", Open: func(t *testing.T, c *ca
 	if err != nil {
 		t.Fatal(err)
 	}
-	group, ctx := errgroup.WithContext(context.Background())
-	j := &bootstrapJudge{place: newPlace(c, group), t: t, ctx: ctx, binary: binary, folder: t.TempDir()}
+	group := &errgroup.Group{}
+	j := &bootstrapJudge{place: newPlace(c, group), t: t, binary: binary, folder: t.TempDir()}
 	t.Cleanup(func() {
 		if err := j.stop(); err != nil {
 			t.Error(err)
@@ -46,7 +45,6 @@ var Bootstrap = casetest.Court{Name: "bootstrap", Open: func(t *testing.T, c *ca
 type bootstrapJudge struct {
 	place
 	t              *testing.T
-	ctx            context.Context
 	binary, folder string
 	// envoy is the one that runs, nil before the first step; ended gets what came of it.
 	envoy *exec.Cmd
