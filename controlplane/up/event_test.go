@@ -36,14 +36,18 @@ func (g *gateway) events() []toldEvent {
 
 func (g *gateway) waitEvent(kind eventKind) toldEvent {
 	g.t.Helper()
-	for deadline := time.Now().Add(waitMax); time.Now().Before(deadline); {
+	limit := time.After(waitMax)
+	for {
 		all := g.events()
 		if i := slices.IndexFunc(all, func(e toldEvent) bool { return e.Kind == kind }); i >= 0 {
 			return all[i]
 		}
+		select {
+		case <-g.out.more:
+		case <-limit:
+			g.t.Fatalf("there is no event %s; out:\n%s\nerr:\n%s", kind, g.out, g.err)
+		}
 	}
-	g.t.Fatalf("there is no event %s; out:\n%s\nerr:\n%s", kind, g.out, g.err)
-	return toldEvent{}
 }
 
 // TestEventsAsJSON: with -o json everything that is told is an event on standard output, and nothing is on standard error.

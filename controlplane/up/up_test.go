@@ -58,11 +58,17 @@ type gateway struct {
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
+	// more is sent to, where it is not full, when something was written; it may be nil.
+	more chan struct{}
 }
 
 func (l *lockedBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	select {
+	case l.more <- struct{}{}:
+	default:
+	}
 	return l.b.Write(p)
 }
 
@@ -94,7 +100,7 @@ func (g *gateway) waitLive() {
 }
 
 func newGateway(t *testing.T, files map[string]string) *gateway {
-	g := &gateway{t: t, dir: t.TempDir(), live: make(chan xds.Revision, 1000), out: &lockedBuffer{}, err: &lockedBuffer{}, done: make(chan error, 1)}
+	g := &gateway{t: t, dir: t.TempDir(), live: make(chan xds.Revision, 1000), out: &lockedBuffer{more: make(chan struct{}, 1)}, err: &lockedBuffer{}, done: make(chan error, 1)}
 	g.http, g.https = freeAddress(t), freeAddress(t)
 	for name, text := range files {
 		g.write(name, text)
