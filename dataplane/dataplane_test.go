@@ -68,14 +68,7 @@ func TestCertificatesOnDemand(t *testing.T) {
 		expect("unknown.test", "one.test")
 		two, twoKey := ca.sign(t, "two.test")
 		c.set(certificateSecret("one.test", two, twoKey)) // renewed
-		c.await(t, "the renewed certificate to be accepted", func() bool {
-			for s := range c.streams {
-				if s.acked[config.SecretType]["one.test"] == c.resources[config.SecretType]["one.test"].Version {
-					return true
-				}
-			}
-			return false
-		})
+		c.taken(t, "one.test")
 		expect("one.test", "two.test")
 		c.remove(config.SecretType, "one.test") // taken back
 		c.await(t, "the name to be given up", func() bool {

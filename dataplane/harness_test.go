@@ -326,7 +326,7 @@ func (a *authority) sign(t testing.TB, names ...string) (chain, key []byte) {
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: serial, DNSNames: names, Subject: pkix.Name{CommonName: strings.Join(names, "+")},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, a.certificate, &private.PublicKey, a.key)
 	if err != nil {
 		t.Fatal(err)

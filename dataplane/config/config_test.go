@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
@@ -105,7 +106,9 @@ const clusterJSON = `{"name": "ns/svc/80/https", "type": "EDS", "lb_policy": "RO
   "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "explicit_http_config": {"http_protocol_options": {}}}},
  "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": {
   "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", "sni": "svc",
-  "common_tls_context": {"combined_validation_context": {
+  "common_tls_context": {"tls_params": {"tls_minimum_protocol_version": "TLSv1_3"},
+   "tls_certificate_sds_secret_configs": [{"name": "client/ns/gw", "sds_config": ` + ads + `}],
+   "combined_validation_context": {
    "default_validation_context": {"match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": "svc"}}]},
    "validation_context_sds_secret_config": {"name": "trust/upstream", "sds_config": ` + ads + `}}}}}}`
 
@@ -191,7 +194,8 @@ func TestDecode(t *testing.T) {
 		t.Errorf("weighted clusters %+v", f.Clusters)
 	}
 	c, err := DecodeCluster("ns/svc/80/https", resourceOf(t, ClusterType, clusterJSON))
-	if err != nil || c.ServiceName != "ns/svc/80" || c.TLS.SNI != "svc" || c.TLS.Names[0] != "svc" || c.TLS.Trust != "trust/upstream" {
+	if err != nil || c.ServiceName != "ns/svc/80" || c.TLS.SNI != "svc" || c.TLS.Names[0] != "svc" || c.TLS.Trust != "trust/upstream" ||
+		c.TLS.Client != "client/ns/gw" || c.TLS.MinVersion != tls.VersionTLS13 {
 		t.Errorf("cluster %+v, %v", c, err)
 	}
 	e, err := DecodeEndpoints("ns/svc/80", resourceOf(t, EndpointType, endpointsJSON))
@@ -271,6 +275,11 @@ var spoiled = []struct{ typeURL, resource, old, new, want string }{
 	{ClusterType, clusterJSON, `{"exact": "svc"}`, `{"suffix": "svc"}`, upstream + "combined_validation_context.default_validation_context.match_typed_subject_alt_names[0].matcher: only an exact DNS name"},
 	{ClusterType, clusterJSON, `"default_validation_context": {`, `"default_validation_context": {"crl": {}, `, upstream + "combined_validation_context.default_validation_context.crl" + unsupportedText},
 	{ClusterType, clusterJSON, `"sds_config": {"ads": {}`, `"sds_config": {"path": "x"`, "sds_config.path" + unsupportedText},
+	{ClusterType, clusterJSON, `"name": "trust/upstream"`, `"name": ""`, upstream + "combined_validation_context.validation_context_sds_secret_config.name: only a named secret"},
+	{ClusterType, clusterJSON, `"name": "client/ns/gw"`, `"name": ""`, upstream + "tls_certificate_sds_secret_configs[0].name: only a named secret"},
+	{ClusterType, clusterJSON, `{"name": "client/ns/gw"`, `{"name": "client/ns/other", "sds_config": {"ads": {}}}, {"name": "client/ns/gw"`, upstream + "tls_certificate_sds_secret_configs: only one certificate"},
+	{ClusterType, clusterJSON, `"TLSv1_3"`, `"TLSv1_1"`, upstream + "tls_params.tls_minimum_protocol_version: only TLSv1_2 and TLSv1_3"},
+	{ListenerType, listenerJSON, `"alpn_protocols"`, `"tls_certificate_sds_secret_configs": [{"name": "x", "sds_config": {"ads": {}}}], "alpn_protocols"`, downstream + "common_tls_context.tls_certificate_sds_secret_configs" + unsupportedText},
 	{EndpointType, endpointsJSON, `"10.0.0.2"`, `"svc"`, `endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: "svc" is not an IP address`},
 	{EndpointType, endpointsJSON, `"health_status": "HEALTHY"`, `"load_balancing_weight": 2`, `endpoints[0].lb_endpoints[2].load_balancing_weight` + unsupportedText},
 }

@@ -99,7 +99,7 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 		"disable_stateless_session_resumption disable_stateful_session_resumption"),
 	"envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext": fields("common_tls_context sni"),
 	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext": fields(
-		"tls_params alpn_protocols custom_tls_certificate_selector combined_validation_context"),
+		"tls_params alpn_protocols custom_tls_certificate_selector combined_validation_context tls_certificate_sds_secret_configs"),
 	"envoy.extensions.transport_sockets.tls.v3.TlsParameters": fields("tls_minimum_protocol_version tls_maximum_protocol_version"),
 	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext": fields(
 		"default_validation_context validation_context_sds_secret_config"),

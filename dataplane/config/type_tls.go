@@ -26,6 +26,8 @@ type UpstreamTLS struct {
 	Trust string
 	// Names are the DNS names of which the certificate must carry one, exactly; empty admits any.
 	Names []string
+	// Client names the secret with the certificate that is shown to the backend; empty for none.
+	Client string
 }
 
 func decodeDownstreamTLS(body *anypb.Any, at string) (*DownstreamTLS, error) {
@@ -41,6 +43,9 @@ func decodeDownstreamTLS(body *anypb.Any, at string) (*DownstreamTLS, error) {
 	at = join(at, "common_tls_context")
 	if common.GetCombinedValidationContext() != nil {
 		return nil, unsupported(join(at, "combined_validation_context"))
+	}
+	if len(common.GetTlsCertificateSdsSecretConfigs()) > 0 {
+		return nil, unsupported(join(at, "tls_certificate_sds_secret_configs"))
 	}
 	out := &DownstreamTLS{ALPN: common.GetAlpnProtocols()}
 	if slices.ContainsFunc(out.ALPN, func(p string) bool { return p != "h2" && p != "http/1.1" }) {
@@ -85,29 +90,53 @@ func decodeUpstreamTLS(body *anypb.Any, at string) (*UpstreamTLS, error) {
 	if out.MinVersion, out.MaxVersion, err = tlsVersions(common.GetTlsParams(), join(at, "tls_params")); err != nil {
 		return nil, err
 	}
+	if out.Client, err = decodeClient(common.GetTlsCertificateSdsSecretConfigs(), at); err != nil {
+		return nil, err
+	}
 	combined := common.GetCombinedValidationContext()
 	if combined == nil {
 		return out, nil
 	}
 	at = join(at, "combined_validation_context")
-	sds := combined.GetValidationContextSdsSecretConfig()
-	if out.Trust = sds.GetName(); out.Trust == "" {
-		return nil, only(at, "validation_context_sds_secret_config", "a named secret")
-	}
-	if err := requireADS(sds.GetSdsConfig(), join(at, "validation_context_sds_secret_config.sds_config")); err != nil {
+	if out.Trust, err = secretName(combined.GetValidationContextSdsSecretConfig(), join(at, "validation_context_sds_secret_config")); err != nil {
 		return nil, err
 	}
-	at = join(at, "default_validation_context")
-	if combined.GetDefaultValidationContext().GetTrustedCa() != nil {
+	out.Names, err = decodeNames(combined.GetDefaultValidationContext(), join(at, "default_validation_context"))
+	return out, err
+}
+
+// decodeClient reads the one certificate that a cluster may show.
+func decodeClient(sds []*tlsv3.SdsSecretConfig, at string) (string, error) {
+	switch len(sds) {
+	case 0:
+		return "", nil
+	case 1:
+		return secretName(sds[0], index(at, "tls_certificate_sds_secret_configs", 0))
+	default:
+		return "", only(at, "tls_certificate_sds_secret_configs", "one certificate")
+	}
+}
+
+// secretName reads a reference to a secret that comes by the ADS stream.
+func secretName(sds *tlsv3.SdsSecretConfig, at string) (string, error) {
+	if sds.GetName() == "" {
+		return "", only(at, "name", "a named secret")
+	}
+	return sds.GetName(), requireADS(sds.GetSdsConfig(), join(at, "sds_config"))
+}
+
+func decodeNames(validation *tlsv3.CertificateValidationContext, at string) ([]string, error) {
+	if validation.GetTrustedCa() != nil {
 		return nil, only(at, "trusted_ca", "a bundle by SDS")
 	}
-	for i, m := range combined.GetDefaultValidationContext().GetMatchTypedSubjectAltNames() {
+	var out []string
+	for i, m := range validation.GetMatchTypedSubjectAltNames() {
 		at := index(at, "match_typed_subject_alt_names", i)
 		exact, isExact := m.GetMatcher().GetMatchPattern().(*matcherv3.StringMatcher_Exact)
 		if m.GetSanType() != tlsv3.SubjectAltNameMatcher_DNS || !isExact || m.GetMatcher().GetIgnoreCase() {
 			return nil, only(at, "matcher", "an exact DNS name")
 		}
-		out.Names = append(out.Names, exact.Exact)
+		out = append(out, exact.Exact)
 	}
 	return out, nil
 }

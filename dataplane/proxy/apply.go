@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -151,22 +150,11 @@ func (p *Proxy) setCluster(name string, c config.Cluster) error {
 		}
 	}
 	if u.pool == nil {
-		u.pool = newPool(c, p.trusted(c))
+		u.pool = newPool(c, p.credentials(c))
 	}
 	u.endpoints, u.arrived = p.assignments[c.ServiceName], has(p.assignments, c.ServiceName)
 	p.upstreams[name] = u
 	return nil
-}
-
-// trusted is the bundle of a cluster, which may arrive or change later. It is nil where nothing is verified.
-func (p *Proxy) trusted(c config.Cluster) *atomic.Pointer[x509.CertPool] {
-	if c.TLS == nil || c.TLS.Trust == "" {
-		return nil
-	}
-	if p.trust[c.TLS.Trust] == nil {
-		p.trust[c.TLS.Trust] = new(atomic.Pointer[x509.CertPool])
-	}
-	return p.trust[c.TLS.Trust]
 }
 
 func (p *Proxy) removeCluster(name string) {
@@ -188,42 +176,7 @@ func (p *Proxy) setEndpoints(service string, endpoints []netip.AddrPort) error {
 	return nil
 }
 
-func (p *Proxy) setSecret(name string, s config.Secret) error {
-	trust := p.trust[name]
-	switch {
-	case trust == nil && s.Certificate != nil:
-		p.secrets.set(name, s.Certificate)
-	case trust != nil && s.Trusted != nil:
-		if old := trust.Load(); old == nil || !old.Equal(s.Trusted) {
-			trust.Store(s.Trusted)
-			p.reconnect(name)
-		}
-	default:
-		return fmt.Errorf("secret %q: not of the kind that was asked for", name)
-	}
-	return nil
-}
-
-// removeSecret: a bundle that is taken back is trusted no more, and a name without a certificate fails its handshakes.
-func (p *Proxy) removeSecret(name string) {
-	if trust := p.trust[name]; trust != nil {
-		trust.Store(nil)
-		p.reconnect(name)
-		return
-	}
-	p.secrets.remove(name)
-}
-
-// reconnect has the clusters that use a bundle verify their endpoints anew.
-func (p *Proxy) reconnect(bundle string) {
-	for _, u := range p.upstreams {
-		if u.config.TLS != nil && u.config.TLS.Trust == bundle {
-			u.pool.transport.CloseIdleConnections()
-		}
-	}
-}
-
-// subscribe asks for the routes, endpoints and bundles that listeners and clusters name, and for no others.
+// subscribe asks for the routes, endpoints and secrets that listeners and clusters name, and for no others.
 func (p *Proxy) subscribe() {
 	wanted := make(map[[2]string]bool, len(p.subscribed))
 	for _, l := range p.listeners {
@@ -233,8 +186,8 @@ func (p *Proxy) subscribe() {
 	}
 	for _, u := range p.upstreams {
 		wanted[[2]string{config.EndpointType, u.config.ServiceName}] = true
-		if u.config.TLS != nil && u.config.TLS.Trust != "" {
-			wanted[[2]string{config.SecretType, u.config.TLS.Trust}] = true
+		for _, name := range secretsOf(u.config) {
+			wanted[[2]string{config.SecretType, name}] = true
 		}
 	}
 	for key := range wanted {
@@ -260,6 +213,7 @@ func (p *Proxy) forget(typeURL, name string) {
 		delete(p.assignments, name)
 	case config.SecretType:
 		delete(p.trust, name)
+		delete(p.clients, name)
 	}
 }
 

@@ -8,6 +8,7 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
 	"maps"
@@ -23,7 +24,7 @@ import (
 )
 
 const (
-	// warmUpMax is how long the first listeners wait for every cluster's endpoints (Envoy's initial_fetch_timeout).
+	// warmUpMax is how long the first listeners wait for every cluster's endpoints and secrets (Envoy's initial_fetch_timeout).
 	warmUpMax = 15 * time.Second
 	// defaultDrainTimeout is how long requests in flight may take when the proxy stops.
 	defaultDrainTimeout = 5 * time.Second
@@ -68,9 +69,10 @@ type Proxy struct {
 	routes      map[string]*match.Table
 	upstreams   map[string]*upstream
 	assignments map[string][]netip.AddrPort // by service name; present once they have arrived
-	trust       map[string]*atomic.Pointer[x509.CertPool]
+	trust       shelf[x509.CertPool]
+	clients     shelf[tls.Certificate]
 	unknown     map[string]*failures // of clusters that routes name and that there are not
-	subscribed  map[[2]string]bool   // type URL and name, of routes, endpoints and trust
+	subscribed  map[[2]string]bool   // type URL and name, of routes, endpoints and clusters' secrets
 	gotClusters bool
 	warm        bool // the first listeners have waited long enough
 	ready       bool
@@ -93,7 +95,7 @@ func New(o Options) *Proxy {
 		options: o, failed: make(chan error, 1),
 		listeners: make(map[string]*config.Listener), edges: make(map[string]*edge),
 		routes: make(map[string]*match.Table), upstreams: make(map[string]*upstream),
-		assignments: make(map[string][]netip.AddrPort), trust: make(map[string]*atomic.Pointer[x509.CertPool]),
+		assignments: make(map[string][]netip.AddrPort), trust: make(shelf[x509.CertPool]), clients: make(shelf[tls.Certificate]),
 		unknown: make(map[string]*failures), subscribed: make(map[[2]string]bool),
 	}
 	p.requests, p.end = context.WithCancel(context.Background())
@@ -127,7 +129,7 @@ func (p *Proxy) publish() {
 }
 
 // listen opens the listeners that are configured, have their routes, and do not listen yet. The first of them wait
-// until every cluster has its endpoints, so that a start is not a burst of 503. p.mu is held.
+// until every cluster has its endpoints and secrets, so that a start is not a burst of 503. p.mu is held.
 func (p *Proxy) listen() {
 	if p.closed || !p.ready && !p.warm && !p.complete() {
 		return
@@ -167,7 +169,8 @@ func (p *Proxy) fail(err error) {
 	}
 }
 
-// complete tells whether listeners, their routes, clusters and endpoints have all arrived. p.mu is held.
+// complete tells whether listeners, their routes, clusters, endpoints and clusters' secrets have all arrived. p.mu is
+// held.
 func (p *Proxy) complete() bool {
 	if !p.gotClusters || len(p.listeners) == 0 {
 		return false
@@ -178,7 +181,7 @@ func (p *Proxy) complete() bool {
 		}
 	}
 	for _, u := range p.upstreams {
-		if !u.arrived {
+		if !u.arrived || p.credentials(u.config).missing() != nil {
 			return false
 		}
 	}

@@ -29,6 +29,7 @@ var (
 	errNotArrived  = errors.New("its endpoints have not arrived")
 	errNoEndpoints = errors.New("it has no endpoints")
 	errNoTrust     = errors.New("the trusted authorities have not arrived")
+	errNoClient    = errors.New("the client certificate has not arrived")
 	errNoPeerName  = errors.New("the endpoint sent no certificate")
 )
 
@@ -67,8 +68,8 @@ type pool struct {
 	retired   atomic.Bool
 }
 
-// newPool makes the transport of a cluster. trusted is the bundle that its certificates must chain to, by now.
-func newPool(c config.Cluster, trusted *atomic.Pointer[x509.CertPool]) *pool {
+// newPool makes the transport of a cluster with the credentials that it names.
+func newPool(c config.Cluster, held credentials) *pool {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(!c.HTTP2)
 	protocols.SetUnencryptedHTTP2(c.HTTP2)
@@ -90,10 +91,13 @@ func newPool(c config.Cluster, trusted *atomic.Pointer[x509.CertPool]) *pool {
 		MaxResponseHeaderBytes: responseHeaderBytesMax,
 	}
 	if c.TLS != nil {
-		settings := clientTLS(c.TLS, trusted)
+		settings := clientTLS(c.TLS, held)
 		t.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(ctx, c.ConnectTimeout)
 			defer cancel()
+			if err := held.missing(); err != nil {
+				return nil, &connectError{err}
+			}
 			plain, err := dial(ctx, network, address)
 			if err != nil {
 				return nil, err
@@ -111,8 +115,8 @@ func newPool(c config.Cluster, trusted *atomic.Pointer[x509.CertPool]) *pool {
 
 // clientTLS verifies what the cluster says, and nothing that the client said: the chain against the bundle, and the
 // certificate for one of the cluster's names, whatever the SNI or the Host.
-func clientTLS(c *config.UpstreamTLS, trusted *atomic.Pointer[x509.CertPool]) *tls.Config {
-	return &tls.Config{
+func clientTLS(c *config.UpstreamTLS, held credentials) *tls.Config {
+	settings := &tls.Config{
 		MinVersion: max(c.MinVersion, tls.VersionTLS12),
 		MaxVersion: c.MaxVersion,
 		ServerName: c.SNI,
@@ -120,11 +124,15 @@ func clientTLS(c *config.UpstreamTLS, trusted *atomic.Pointer[x509.CertPool]) *t
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			if c.Trust == "" {
-				return nil // --upstream-insecure-skip-verify
+				return nil // upstream-insecure-skip-verify
 			}
-			return verifyPeer(state.PeerCertificates, c.Names, trusted.Load())
+			return verifyPeer(state.PeerCertificates, c.Names, held.trusted.Load())
 		},
 	}
+	if held.client != nil {
+		settings.GetClientCertificate = held.certificate
+	}
+	return settings
 }
 
 func verifyPeer(chain []*x509.Certificate, names []string, roots *x509.CertPool) error {
