@@ -15,7 +15,7 @@ import (
 )
 
 // Check tells of every reference within the snapshot that leads nowhere: a route's cluster, an EDS cluster's assignment,
-// a cluster's validation secret, a listener's route configuration; and of domains that one route configuration has
+// a cluster's secret, a listener's route configuration; and of domains that one route configuration has
 // twice, case ignored, for which Envoy refuses the whole of it. The order is that of the resources' names.
 // go-control-plane's Consistent() compares less: it knows neither routes' clusters nor secrets nor domains.
 func (s *Snapshot) Check() []error {
@@ -41,21 +41,9 @@ func (s *Snapshot) checkCluster(name string, c *clusterv3.Cluster) []error {
 	if service, isEDS := assignmentName(c); isEDS && s.static(resource.EndpointType, service) == nil {
 		errs = append(errs, fmt.Errorf("cluster %q: there is no assignment %q", name, service))
 	}
-	socket := c.GetTransportSocket().GetTypedConfig()
-	if !socket.MessageIs((*tlsv3.UpstreamTlsContext)(nil)) {
-		return errs
-	}
-	tls := &tlsv3.UpstreamTlsContext{}
-	if err := socket.UnmarshalTo(tls); err != nil {
-		return append(errs, fmt.Errorf("cluster %q: read its TLS context: %w", name, err))
-	}
-	common := tls.GetCommonTlsContext()
-	for _, sds := range []*tlsv3.SdsSecretConfig{
-		common.GetValidationContextSdsSecretConfig(),
-		common.GetCombinedValidationContext().GetValidationContextSdsSecretConfig(),
-	} {
-		if sds != nil && s.static(resource.SecretType, sds.GetName()) == nil {
-			errs = append(errs, fmt.Errorf("cluster %q: there is no secret %q", name, sds.GetName()))
+	for _, secret := range s.static(resource.ClusterType, name).secrets {
+		if s.static(resource.SecretType, secret) == nil {
+			errs = append(errs, fmt.Errorf("cluster %q: there is no secret %q", name, secret))
 		}
 	}
 	return errs
@@ -110,6 +98,29 @@ func assignmentName(c *clusterv3.Cluster) (string, bool) {
 		return name, true
 	}
 	return c.GetName(), true
+}
+
+// secretNames are the secrets that a cluster verifies by and shows.
+func secretNames(c *clusterv3.Cluster) ([]string, error) {
+	socket := c.GetTransportSocket().GetTypedConfig()
+	if !socket.MessageIs((*tlsv3.UpstreamTlsContext)(nil)) {
+		return nil, nil
+	}
+	tls := &tlsv3.UpstreamTlsContext{}
+	if err := socket.UnmarshalTo(tls); err != nil {
+		return nil, fmt.Errorf("cluster %q: read its TLS context: %w", c.GetName(), err)
+	}
+	common := tls.GetCommonTlsContext()
+	var names []string
+	for _, sds := range append(slices.Clone(common.GetTlsCertificateSdsSecretConfigs()),
+		common.GetValidationContextSdsSecretConfig(),
+		common.GetCombinedValidationContext().GetValidationContextSdsSecretConfig(),
+	) {
+		if sds != nil {
+			names = append(names, sds.GetName())
+		}
+	}
+	return names, nil
 }
 
 // routeNames are the route configurations that a listener's connection managers ask for, sorted.

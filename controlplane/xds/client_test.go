@@ -48,6 +48,27 @@ func cluster(name string, generation int) Resource {
 	}}
 }
 
+// secureCluster is a cluster over TLS that verifies by one secret and shows another.
+func secureCluster(t testing.TB, name, trust, client string) Resource {
+	t.Helper()
+	context, err := anypb.New(&tlsv3.UpstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
+		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: client}},
+		ValidationContextType: &tlsv3.CommonTlsContext_CombinedValidationContext{
+			CombinedValidationContext: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{
+				ValidationContextSdsSecretConfig: &tlsv3.SdsSecretConfig{Name: trust},
+			},
+		},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := cluster(name, 1)
+	r.Message.(*clusterv3.Cluster).TransportSocket = &corev3.TransportSocket{
+		Name: "tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: context},
+	}
+	return r
+}
+
 func assignment(name string, generation int) Resource {
 	return Resource{TypeURL: resource.EndpointType, Name: name, Message: &endpointv3.ClusterLoadAssignment{
 		ClusterName: name, Policy: &endpointv3.ClusterLoadAssignment_Policy{EndpointStaleAfter: durationpb.New(time.Duration(generation) * time.Second)},

@@ -11,7 +11,8 @@ import (
 const orderWaitMax = 5 * time.Second
 
 // Make before break, in two rules.
-// 1. A new or changed listener or route is sent when clusters and endpoints are accepted (mustWait).
+// 1. A new or changed listener or route is sent when clusters and endpoints are accepted, and the secrets of those
+// clusters sent (mustWait).
 // 2. A cluster or assignment is removed when listeners and routes are accepted (mustHold).
 
 // mustWait tells whether additions of this type have to wait, and notes since when they do.
@@ -33,7 +34,25 @@ func (s *state) mustWait(sub *subscription, now time.Time) bool {
 func (s *state) backendsReady(now time.Time) bool {
 	return !s.unasked(resource.ClusterType, now) &&
 		!s.inFlight(resource.ClusterType) && !s.inFlight(resource.EndpointType) &&
-		!s.expecting(resource.EndpointType, now)
+		!s.expecting(resource.EndpointType, now) && !s.expecting(resource.SecretType, now) && !s.owesSecrets()
+}
+
+// owesSecrets is true while a secret of a cluster cannot be sent because another response of secrets is in flight. Once
+// sent it is before the routes, whether accepted or not: those that handshakes ask for must not hold up routes.
+func (s *state) owesSecrets() bool {
+	sub := s.subs[resource.SecretType]
+	if sub == nil {
+		return false
+	}
+	for name := range sub.dirty {
+		if s.snap.static(resource.SecretType, name) == nil {
+			continue
+		}
+		if act, _ := sub.judge(s.snap, name); act == actSend {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *state) inFlight(typeURL string) bool {
@@ -42,7 +61,7 @@ func (s *state) inFlight(typeURL string) bool {
 }
 
 // mustHold tells whether the removal of a name has to wait. A proxy that refuses the routes goes on using the old ones,
-// so their clusters stay until it has accepted better ones. A secret that clusters verify by stays until the clusters
+// so their clusters stay until it has accepted better ones. A secret that clusters name stays until the clusters
 // have changed; one that a handshake asked for goes at once.
 func (s *state) mustHold(sub *subscription, name string, now time.Time) bool {
 	switch sub.typeURL {
@@ -115,8 +134,10 @@ func (s *state) settled(now time.Time) bool {
 	if s.snap == nil || s.unasked(resource.ListenerType, now) {
 		return false
 	}
-	if s.expecting(resource.EndpointType, now) || s.expecting(resource.RouteType, now) {
-		return false
+	for _, typeURL := range []string{resource.EndpointType, resource.SecretType, resource.RouteType} {
+		if s.expecting(typeURL, now) {
+			return false
+		}
 	}
 	refusing := s.usersRefusing()
 	for _, sub := range s.subs {

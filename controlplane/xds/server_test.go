@@ -257,6 +257,29 @@ func TestSecretOfClustersGoesAfterThem(t *testing.T) {
 	c.take("Secret -trust")
 }
 
+func TestRoutesWaitForTheSecretsOfTheirClusters(t *testing.T) {
+	s := New(Options{})
+	c := startUp(t, s)
+	secret := func(name string) Resource { return Resource{TypeURL: sds, Name: name, Message: namedSecret(name)} }
+	onDemand := func(string) proto.Message { return certificate("sni") }
+	rev := s.Publish(snapshot(t, onDemand, secureCluster(t, "b", "trust/b", "client/b"), assignment("a", 1), assignment("b", 1),
+		secret("trust/b"), secret("client/b"), cluster("a", 1), entryPoint(t, "http"), table("http", "b")))
+	c.ack(c.take("Cluster +b"))
+	c.ask("", eds, "b")
+	c.ack(c.take("ClusterLoadAssignment +b"))
+	c.silent("the proxy is about to ask for two secrets")
+	c.ask("", sds, "trust/b", "one.test")
+	first := c.take("Secret +one.test +trust/b")
+	c.silent("it is about to ask for the other")
+	c.ask("", sds, "client/b")
+	c.silent("the other waits for the answer to the first, and the routes for the other")
+	c.ack(first)
+	second := c.take("Secret +client/b")
+	c.ack(c.take("RouteConfiguration +http")) // Sent before the routes is enough.
+	c.ack(second)
+	wait(t, s, rev)
+}
+
 func TestWildcardIsAnsweredEvenIfEmpty(t *testing.T) {
 	s := New(Options{})
 	path, _ := serve(t, s)

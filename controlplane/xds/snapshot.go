@@ -67,6 +67,8 @@ type entry struct {
 	// refs are the names of another type that a proxy will ask for when it has accepted this one: the assignment of an
 	// EDS cluster, the route configurations of a listener.
 	refs []string
+	// secrets are the names of the secrets that it will ask for when it has accepted this cluster.
+	secrets []string
 }
 
 // NewSnapshot marshals the resources and gives each its version, the truncated SHA-256 of its deterministic bytes.
@@ -134,6 +136,9 @@ func newEntry(r Resource) (*entry, error) {
 	case *clusterv3.Cluster:
 		if service, isEDS := assignmentName(m); isEDS {
 			e.refs = []string{service}
+		}
+		if e.secrets, err = secretNames(m); err != nil {
+			return nil, err
 		}
 	case *listenerv3.Listener:
 		if e.refs, err = routeNames(m); err != nil {

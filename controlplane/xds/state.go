@@ -20,7 +20,7 @@ const typesMax = 16
 const routesPerResponse = 1
 
 // sendOrder is the order in which types are sent, of which xDS's "Eventual consistency considerations" are the reason:
-// clusters, endpoints, then what refers to them. Secrets wait for nobody.
+// clusters, endpoints and the secrets of clusters, then what refers to them. Secrets wait for nobody.
 var sendOrder = []string{
 	resource.ClusterType, resource.EndpointType, resource.SecretType, resource.ListenerType, resource.RouteType,
 }
@@ -110,24 +110,25 @@ func (s *state) answer(sub *subscription, refusal *status.Status, now time.Time)
 		sub.lastNACK = newNACK(sub.typeURL, f, refusal.GetMessage(), now)
 		return sub.lastNACK
 	}
-	var next string
-	switch sub.typeURL {
-	case resource.ClusterType:
-		next = resource.EndpointType
-	case resource.ListenerType:
-		next = resource.RouteType
-	default:
-		return nil
-	}
 	for name := range f.versions {
-		for _, ref := range f.snapshot.static(sub.typeURL, name).refs {
-			// What is subscribed already is due by itself.
-			if to := s.sub(next); !to.wants(ref) {
-				to.expected[ref] = now
-			}
+		switch sub.typeURL {
+		case resource.ClusterType:
+			s.expect(resource.EndpointType, f.snapshot.static(sub.typeURL, name).refs, now)
+			s.expect(resource.SecretType, f.snapshot.static(sub.typeURL, name).secrets, now)
+		case resource.ListenerType:
+			s.expect(resource.RouteType, f.snapshot.static(sub.typeURL, name).refs, now)
 		}
 	}
 	return nil
+}
+
+// expect notes names that the proxy is about to ask for. What is subscribed already is due by itself.
+func (s *state) expect(typeURL string, names []string, now time.Time) {
+	for _, name := range names {
+		if to := s.sub(typeURL); !to.wants(name) {
+			to.expected[name] = now
+		}
+	}
 }
 
 // repeat has the assignments of clusters that are being sent follow them, even if the proxy has them. Envoy makes a

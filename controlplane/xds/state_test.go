@@ -351,17 +351,20 @@ func TestCheckFindsDanglingNames(t *testing.T) {
 		t.Errorf("a good snapshot: %v", errs)
 	}
 	twice := table("http", "A.test", "a.TEST")
-	errs := snapshot(t, nil, cluster("A.test", 1), entryPoint(t, "https"), twice, shared("split", "A.test", "b")).Check()
+	errs := snapshot(t, nil, cluster("A.test", 1), secureCluster(t, "b", "trust/b", "client/b"), assignment("b", 1),
+		entryPoint(t, "https"), twice, shared("split", "A.test", "c")).Check()
 	var got []string
 	for _, err := range errs {
 		got = append(got, err.Error())
 	}
 	want := []string{
 		`cluster "A.test": there is no assignment "A.test"`,
+		`cluster "b": there is no secret "client/b"`,
+		`cluster "b": there is no secret "trust/b"`,
 		`listener "https": there is no route configuration "https"`,
 		`routes "http": domain "a.TEST" is in virtual host "A.test" and in "a.TEST"`,
 		`routes "http": virtual host "a.TEST", route 0: there is no cluster "a.TEST"`,
-		`routes "split": virtual host "all", route 0: there is no cluster "b"`,
+		`routes "split": virtual host "all", route 0: there is no cluster "c"`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
