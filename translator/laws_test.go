@@ -67,6 +67,7 @@ func shuffled(w source.World, seed uint64) source.World {
 		out.EndpointSlices[i], out.EndpointSlices[j] = out.EndpointSlices[j], out.EndpointSlices[i]
 	})
 	r.Shuffle(len(out.Secrets), func(i, j int) { out.Secrets[i], out.Secrets[j] = out.Secrets[j], out.Secrets[i] })
+	r.Shuffle(len(out.ConfigMaps), func(i, j int) { out.ConfigMaps[i], out.ConfigMaps[j] = out.ConfigMaps[j], out.ConfigMaps[i] })
 	r.Shuffle(len(out.IngressClasses), func(i, j int) {
 		out.IngressClasses[i], out.IngressClasses[j] = out.IngressClasses[j], out.IngressClasses[i]
 	})
@@ -232,17 +233,30 @@ func TestSecretsAreRedacted(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "broken"},
 		Data:       map[string][]byte{corev1.TLSCertKey: []byte(canary), corev1.TLSPrivateKeyKey: []byte(canary)},
 	}}}, Ingresses: []source.Ingress{{Ingress: &networkingv1.Ingress{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", Annotations: map[string]string{
+			"postern.dev/backend-protocol": "https", "postern.dev/upstream-client-secret": "broken",
+		}},
+		Spec: networkingv1.IngressSpec{
+			TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.test"}, SecretName: "broken"}},
+			DefaultBackend: &networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{
+				Name: "web", Port: networkingv1.ServiceBackendPort{Number: 443},
+			}},
+		},
+	}}}, Services: []source.Service{{Service: &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
-		Spec:       networkingv1.IngressSpec{TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.test"}, SecretName: "broken"}}},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 443}}},
 	}}}}
 	settings := translator.Settings{Resolve: resolve.Settings{
 		Entries:            []model.Entry{{Name: "https", TLS: true, Address: netip.MustParseAddrPort("127.0.0.1:8443")}},
 		DefaultCertificate: &model.Certificate{Key: model.Sensitive(canary)},
 	}}
 	result := translator.Translate(world, settings)
-	if len(result.Diagnostics) == 0 {
-		t.Error("a broken certificate is not diagnosed")
+	for _, code := range []diag.Code{diag.CodeBadCertificate, diag.CodeUpstreamBroken} {
+		if !slices.ContainsFunc(result.Diagnostics, func(d diag.D) bool { return d.Code == code }) {
+			t.Errorf("a broken certificate is not diagnosed by %s", code)
+		}
 	}
+	result.Gateway.ClientCertificates = []model.ClientCertificate{{Name: "default/web", Key: model.Sensitive(canary)}}
 	text := fmt.Sprintf("%v %+v %#v %s", result.Diagnostics, result.Gateway, result.Gateway, explain.Print(result.Gateway))
 	asJSON, err := json.Marshal(result.Gateway)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/postern-gateway/postern/controlplane/casetest"
 )
 
 const example = "../../docs/examples/kubernetes-dashboard"
@@ -98,6 +101,14 @@ func TestTranslateNeverPrintsKeys(t *testing.T) {
 		}
 		if strings.Contains(out+errs, canary) {
 			t.Error("the key is printed")
+		}
+		pair := casetest.NewPair("gateway.test", casetest.SignedByCA)
+		out, errs, err = run(t, clientManifest(pair), "translate", "-f", "-", "-o", format)
+		if err != nil || !strings.Contains(out, "client/default/gateway") || !strings.Contains(out, "[redacted]") {
+			t.Errorf("%v:\n%s", err, out)
+		}
+		if strings.Contains(out+errs, base64.StdEncoding.EncodeToString(pair.Key)) || strings.Contains(out+errs, "PRIVATE KEY") {
+			t.Error("the key of a client certificate is printed")
 		}
 	}
 }
@@ -223,6 +234,15 @@ func TestVersion(t *testing.T) {
 	if out, _, err := run(t, "", "version"); err != nil || !strings.HasPrefix(out, "postern ") || !strings.Contains(out, "Envoy 1.") {
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+// clientManifest has a backend be shown a client certificate.
+func clientManifest(pair casetest.Pair) string {
+	return "{apiVersion: v1, kind: Secret, metadata: {name: gateway}, data: {tls.crt: " + base64.StdEncoding.EncodeToString(pair.Certificate) +
+		", tls.key: " + base64.StdEncoding.EncodeToString(pair.Key) + "}}\n---\n" +
+		"{apiVersion: v1, kind: Service, metadata: {name: web, annotations: {postern.dev/upstream-client-secret: gateway}}, " +
+		"spec: {ports: [{port: 443, appProtocol: https}]}}\n---\n" +
+		"{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: x}, spec: {defaultBackend: {service: {name: web, port: {number: 443}}}}}\n"
 }
 
 func TestMistakes(t *testing.T) {

@@ -125,7 +125,7 @@ func resources(result translator.Result, format string) ([]byte, error) {
 		Certificates []printedCertificate `json:"certificates,omitempty"`
 	}
 	for _, r := range result.Resources {
-		body, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(r.Message)
+		body, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(r.Printable())
 		if err != nil {
 			return nil, fmt.Errorf("print %s %s: %w", r.TypeURL, r.Name, err)
 		}

@@ -1,6 +1,7 @@
 package casetest
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"slices"
@@ -33,6 +34,22 @@ type Seen struct {
 	// Header holds Host too.
 	Header     http.Header
 	TLS, HTTP2 bool
+}
+
+// What a backend saw of the connection stands among the headers that it saw.
+const (
+	serverNameHeader = "Tls-Sni"
+	clientHeader     = "Tls-Client"
+)
+
+// SawTLS notes the SNI that came to a backend, and the name of the client certificate that it demanded.
+func (s Seen) SawTLS(state *tls.ConnectionState) {
+	if state.ServerName != "" {
+		s.Header.Set(serverNameHeader, state.ServerName)
+	}
+	if len(state.PeerCertificates) > 0 {
+		s.Header.Set(clientHeader, state.PeerCertificates[0].Subject.CommonName)
+	}
 }
 
 // Differences are the points in which an answer is not what was wanted, each "what: want, got".

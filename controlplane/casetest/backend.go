@@ -1,9 +1,13 @@
 package casetest
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/postern-gateway/postern/translator/model"
 )
 
 // Backend is how a test backend differs from the usual one, which takes plain HTTP and TLS alike and has a self-signed
@@ -15,6 +19,10 @@ type Backend struct {
 	Names []string
 	// SignedBy is SignedByCA or SignedBySelf.
 	SignedBy string
+	// DemandsClient has it refuse whoever shows no client certificate signed by the test CA.
+	DemandsClient bool
+	// MaxTLS is the highest version of TLS that it speaks.
+	MaxTLS model.TLSVersion
 }
 
 // The modes of a backend.
@@ -27,7 +35,7 @@ const (
 	ModeDown = "down"
 )
 
-// parseBackends reads backends.txt: NS/SERVICE/PORT, then words: plain, down, names=a,b, ca=test.
+// parseBackends reads backends.txt: NS/SERVICE/PORT, then words: plain, down, names=a,b, ca=test, client=test, max-tls=1.2.
 func parseBackends(data []byte) (map[string]Backend, error) {
 	out := map[string]Backend{}
 	for line := range strings.Lines(string(data)) {
@@ -45,8 +53,12 @@ func parseBackends(data []byte) (map[string]Backend, error) {
 				b.Names = strings.Split(value, ",")
 			case key == "ca" && (value == SignedByCA || value == SignedBySelf):
 				b.SignedBy = value
+			case w == "client="+SignedByCA:
+				b.DemandsClient = true
+			case key == "max-tls" && model.TLSVersion(value) == model.TLS12:
+				b.MaxTLS = model.TLS12
 			default:
-				return nil, fmt.Errorf("%s: %q: write plain, down, names=A,B or ca=test", backendsFile, w)
+				return nil, fmt.Errorf("%s: %q: write plain, down, names=A,B, ca=test, client=test or max-tls=1.2", backendsFile, w)
 			}
 		}
 		out[words[0]] = b
@@ -56,7 +68,7 @@ func parseBackends(data []byte) (map[string]Backend, error) {
 
 // Usual is a backend of which backends.txt says nothing.
 func Usual() Backend {
-	return Backend{Mode: ModeAny, Names: []string{"backend.invalid"}, SignedBy: SignedBySelf}
+	return Backend{Mode: ModeAny, Names: []string{"backend.invalid"}, SignedBy: SignedBySelf, MaxTLS: model.TLS13}
 }
 
 // Backend is how the test backend of an assignment behaves.
@@ -67,18 +79,69 @@ func (c *Case) Backend(assignment string) Backend {
 	return Usual()
 }
 
+// Pair is the backend's certificate and key.
+func (b Backend) Pair() Pair { return NewPair(strings.Join(b.Names, ","), b.SignedBy) }
+
+// ClientCAs are who signs the client certificates that a backend demands.
+func ClientCAs() *x509.CertPool { return poolOf(AuthorityPEM()) }
+
+func poolOf(bundle []byte) *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(bundle)
+	return pool
+}
+
+// approach is how a gateway comes to a backend.
+type approach struct {
+	// tls is nil where it comes in clear.
+	tls *model.UpstreamTLS
+	// bundle is what it verifies by, client the chain that it shows, both PEM.
+	bundle, client []byte
+}
+
 // failure is why a backend cannot be reached as a route asks, empty where it can: what a data plane finds by trying.
-func (b Backend) failure(overTLS bool, verify []string, trusted bool) string {
+func (b Backend) failure(a approach) string {
 	switch {
 	case b.Mode == ModeDown:
 		return "the backend refuses connections"
-	case overTLS && b.Mode == ModePlain:
+	case a.tls == nil:
+		return ""
+	case b.Mode == ModePlain:
 		return "the backend does not speak TLS"
-	case overTLS && verify != nil && !(trusted && b.SignedBy == SignedByCA):
+	case a.tls.MinVersion > b.MaxTLS:
+		return "the backend does not speak TLS " + string(a.tls.MinVersion)
+	case b.DemandsClient && !signed(a.client, ClientCAs(), x509.ExtKeyUsageClientAuth):
+		return "the backend demands another client certificate"
+	case a.tls.SkipVerify:
+		return ""
+	case !signed(b.Pair().Certificate, poolOf(a.bundle), x509.ExtKeyUsageServerAuth):
 		return "the backend's certificate is signed by nobody trusted"
-	case overTLS && verify != nil && !slices.ContainsFunc(verify, func(name string) bool { return slices.Contains(b.Names, name) }):
+	case !slices.ContainsFunc(a.tls.Names, func(name string) bool { return slices.Contains(b.Names, name) }):
 		return "the backend's certificate is for another name"
 	default:
 		return ""
 	}
+}
+
+// signed says whether the first certificate of a chain is vouched for.
+func signed(chain []byte, by *x509.CertPool, usage x509.ExtKeyUsage) bool {
+	leaf := leafOf(chain)
+	if leaf == nil {
+		return false
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{Roots: by, KeyUsages: []x509.ExtKeyUsage{usage}})
+	return err == nil
+}
+
+// leafOf is the first certificate of a chain, nil where there is none.
+func leafOf(chain []byte) *x509.Certificate {
+	block, _ := pem.Decode(chain)
+	if block == nil {
+		return nil
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil
+	}
+	return leaf
 }

@@ -5,10 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/model"
 )
 
 func TestParseProbes(t *testing.T) {
@@ -178,27 +180,59 @@ func TestDifferences(t *testing.T) {
 }
 
 func TestBackendFailure(t *testing.T) {
-	right := Backend{Mode: ModeAny, Names: []string{"a.svc"}, SignedBy: SignedByCA}
-	tests := []struct {
-		b       Backend
-		tls     bool
-		verify  []string
-		trusted bool
-		fails   bool
-	}{
-		{Usual(), false, nil, false, false},
-		{Usual(), true, nil, false, false},
-		{Usual(), true, []string{"a.svc"}, true, true},
-		{right, true, []string{"a.svc", "a.svc.cluster.local"}, true, false},
-		{right, true, []string{"b.svc"}, true, true},
-		{right, true, []string{"a.svc"}, false, true},
-		{Backend{Mode: ModePlain}, true, nil, true, true},
-		{Backend{Mode: ModePlain}, false, nil, false, false},
-		{Backend{Mode: ModeDown}, false, nil, false, true},
+	right := Backend{Mode: ModeAny, Names: []string{"a.svc"}, SignedBy: SignedByCA, MaxTLS: model.TLS13}
+	old, strict := right, right
+	old.MaxTLS, strict.DemandsClient = model.TLS12, true
+	as := func(names ...string) *model.UpstreamTLS {
+		return &model.UpstreamTLS{Names: names, MinVersion: model.TLS12}
 	}
-	for _, tt := range tests {
-		if got := tt.b.failure(tt.tls, tt.verify, tt.trusted); (got != "") != tt.fails {
-			t.Errorf("%+v: %q", tt, got)
+	skip, newest := as("a.svc"), as("a.svc")
+	skip.SkipVerify, newest.MinVersion = true, model.TLS13
+	trusted, known, stranger := authorityPEM(SignedByCA), NewPair("client.test", SignedByCA).Certificate, NewPair("client.test", SignedBySelf).Certificate
+	tests := []struct {
+		b     Backend
+		a     approach
+		fails bool
+	}{
+		{Usual(), approach{}, false},
+		{Usual(), approach{tls: skip}, false},
+		{Usual(), approach{tls: as("a.svc"), bundle: trusted}, true},
+		{right, approach{tls: as("a.svc", "a.svc.cluster.local"), bundle: trusted}, false},
+		{right, approach{tls: as("b.svc"), bundle: trusted}, true},
+		{right, approach{tls: as("a.svc")}, true},
+		{right, approach{tls: as("a.svc"), bundle: authorityPEM("other")}, true},
+		{right, approach{tls: newest, bundle: trusted}, false},
+		{old, approach{tls: newest, bundle: trusted}, true},
+		{strict, approach{tls: as("a.svc"), bundle: trusted}, true},
+		{strict, approach{tls: as("a.svc"), bundle: trusted, client: known}, false},
+		{strict, approach{tls: as("a.svc"), bundle: trusted, client: stranger}, true},
+		{strict, approach{}, false},
+		{Backend{Mode: ModePlain}, approach{tls: as("a.svc"), bundle: trusted}, true},
+		{Backend{Mode: ModePlain}, approach{}, false},
+		{Backend{Mode: ModeDown}, approach{}, true},
+	}
+	for i, tt := range tests {
+		if got := tt.b.failure(tt.a); (got != "") != tt.fails {
+			t.Errorf("%d, %+v by %+v: %q", i, tt.b, tt.a.tls, got)
+		}
+	}
+}
+
+func TestPlaceholders(t *testing.T) {
+	for text, want := range map[string]string{
+		"{{cert a.test}}":         base64Form(NewPair("a.test", SignedByCA).Certificate),
+		"{{key a.test next}}":     base64Form(NewPair("a.test next", SignedByCA).Key),
+		"{{cert a.test by=self}}": base64Form(NewPair("a.test", SignedBySelf).Certificate),
+		"{{ca}} {{ca other}}":     base64Form(authorityPEM(SignedByCA)) + " " + base64Form(authorityPEM("other")),
+		"{{ca-text other}}":       strconv.Quote(string(authorityPEM("other"))),
+	} {
+		if got, err := expand(text, base64Form); err != nil || got != want {
+			t.Errorf("%s: %v, %s", text, err, got)
+		}
+	}
+	for _, text := range []string{"{{cert}}", "{{crt a.test}}"} {
+		if _, err := expand(text, base64Form); err == nil {
+			t.Errorf("%s is expanded", text)
 		}
 	}
 }

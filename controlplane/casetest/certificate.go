@@ -1,6 +1,7 @@
 package casetest
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,14 +26,9 @@ type Pair struct{ Certificate, Key []byte }
 
 // Certificates are made once a process, so that a second step has the first one's, and cases take milliseconds.
 var (
-	pairs      sync.Map // what newPair is called with, to func() Pair
-	selfSigned = sync.OnceValues(func() (*model.Certificate, error) { return options.SelfSigned() })
-	authority  = sync.OnceValue(func() signer {
-		key := newKey()
-		template := template("Test CA")
-		template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
-		return signer{key: key, certificate: sign(template, template, key, key)}
-	})
+	pairs       sync.Map // what NewPair is called with, to func() Pair
+	authorities sync.Map // the name of a CA, to func() signer
+	selfSigned  = sync.OnceValues(func() (*model.Certificate, error) { return options.SelfSigned() })
 )
 
 type signer struct {
@@ -39,11 +36,25 @@ type signer struct {
 	certificate *x509.Certificate
 }
 
-func authorityPEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority().certificate.Raw})
+// authority is the CA of a name, made when it is first asked for.
+func authority(name string) signer {
+	made, _ := authorities.LoadOrStore(name, sync.OnceValue(func() signer {
+		key := newKey()
+		template := template("CA " + name)
+		template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
+		return signer{key: key, certificate: sign(template, template, key, key)}
+	}))
+	return made.(func() signer)()
 }
 
-// Who signs a certificate.
+// AuthorityPEM is the test CA.
+func AuthorityPEM() []byte { return authorityPEM(SignedByCA) }
+
+func authorityPEM(name string) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority(name).certificate.Raw})
+}
+
+// Who signs a certificate: the test CA, the certificate's own key, or a CA of any other name.
 const (
 	SignedByCA   = "test"
 	SignedBySelf = "self"
@@ -57,8 +68,8 @@ func NewPair(names, signedBy string) Pair {
 		key, template := newKey(), template(dns[0])
 		template.DNSNames = dns
 		parent := signer{key: key, certificate: template}
-		if signedBy == SignedByCA {
-			parent = authority()
+		if signedBy != SignedBySelf {
+			parent = authority(signedBy)
 		}
 		der, err := x509.MarshalPKCS8PrivateKey(key)
 		if err != nil {
@@ -91,7 +102,7 @@ func template(name string) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(validity),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 }
 
@@ -107,27 +118,42 @@ func sign(template, parent *x509.Certificate, key, by *ecdsa.PrivateKey) *x509.C
 	return c
 }
 
-// placeholder is {{cert NAMES}} or {{key NAMES}}.
-var placeholder = regexp.MustCompile(`\{\{(\w+) ([^{}]+)\}\}`)
+// placeholder is {{cert NAMES}}, {{key NAMES}}, {{ca}} or {{ca-text}}, the latter two with the name of another CA.
+var placeholder = regexp.MustCompile(`\{\{([\w-]+)((?: [^{}]+)?)\}\}`)
 
-// base64Form is what a Secret's data holds, pemForm what a file does.
+// base64Form is what a Secret's data holds, pemForm what a file does, textForm what a ConfigMap's data does.
 func base64Form(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 func pemForm(b []byte) string    { return string(b) }
+func textForm(b []byte) string   { return strconv.Quote(string(b)) }
 
 // expand puts certificates and keys in the place of placeholders.
 func expand(text string, form func([]byte) string) (string, error) {
 	var wrong error
 	out := placeholder.ReplaceAllStringFunc(text, func(found string) string {
 		m := placeholder.FindStringSubmatch(found)
-		switch m[1] {
-		case "cert":
-			return form(NewPair(m[2], SignedByCA).Certificate)
-		case "key":
-			return form(NewPair(m[2], SignedByCA).Key)
+		arguments := strings.TrimSpace(m[2])
+		switch {
+		case m[1] == "cert" && arguments != "":
+			return form(placedPair(arguments).Certificate)
+		case m[1] == "key" && arguments != "":
+			return form(placedPair(arguments).Key)
+		case m[1] == "ca":
+			return form(authorityPEM(cmp.Or(arguments, SignedByCA)))
+		case m[1] == "ca-text":
+			return textForm(authorityPEM(cmp.Or(arguments, SignedByCA)))
 		default:
-			wrong = fmt.Errorf("%s: write {{cert NAMES}} or {{key NAMES}}", found)
+			wrong = fmt.Errorf("%s: write {{cert NAMES}}, {{key NAMES}}, {{ca}} or {{ca-text}}", found)
 			return found
 		}
 	})
 	return out, wrong
+}
+
+// placedPair is the pair of a placeholder: names, perhaps words that make it another one, perhaps by=SIGNER at the end.
+func placedPair(arguments string) Pair {
+	names, signer, given := strings.Cut(arguments, " by=")
+	if !given {
+		signer = SignedByCA
+	}
+	return NewPair(names, signer)
 }

@@ -116,8 +116,8 @@ func ResourceLine(sign, typeURL, name string) string {
 }
 
 // Resent says exactly which resources travel when one translation follows another: "+ TYPE NAME" for one that is new or
-// changed, "- TYPE NAME" for one that goes. Certificates are named by the host that they are served for; they travel
-// only where a client has asked for them.
+// changed, "- TYPE NAME" for one that goes. A cluster that travels brings its endpoints, be they the same (package xds).
+// Certificates are named by the host that they are served for; they travel only where a client has asked for them.
 func Resent(before, after translator.Result) []string {
 	old, now := bytesOf(before), bytesOf(after)
 	var out []string
@@ -131,8 +131,13 @@ func Resent(before, after translator.Result) []string {
 			out = append(out, "- "+line)
 		}
 	}
+	for _, b := range after.Gateway.Backends {
+		if slices.Contains(out, ResourceLine("+", envoy.TypeCluster, b.Name)) {
+			out = append(out, ResourceLine("+", envoy.TypeEndpoint, b.Assignment))
+		}
+	}
 	slices.SortFunc(out, func(a, b string) int { return cmp.Or(cmp.Compare(a[2:], b[2:]), cmp.Compare(a, b)) })
-	return out
+	return slices.Compact(out)
 }
 
 // bytesOf maps each resource's line, without a sign, to its bytes.

@@ -122,12 +122,8 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 	if d.Status != 0 || d.Backend == "" {
 		return a, nil
 	}
-	var verify []string
-	if d.TLS != nil && !d.TLS.SkipVerify {
-		verify = d.TLS.Names
-	}
-	_, trusted := j.test.flags["upstream-ca"]
-	if why := j.test.Backend(d.Assignment).failure(d.TLS != nil, verify, trusted); why != "" {
+	backend, come := j.test.Backend(d.Assignment), j.approach(d)
+	if why := backend.failure(come); why != "" {
 		a.Status, a.Why = http.StatusServiceUnavailable, why
 		return a, nil
 	}
@@ -142,7 +138,33 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 		Path: d.Path, Header: maps.Clone(d.Headers), TLS: d.TLS != nil, HTTP2: d.Protocol == "h2c",
 	}
 	a.Seen.Header.Set("Host", d.Host)
+	if d.TLS != nil {
+		a.Seen.Header.Set(serverNameHeader, d.TLS.Names[0])
+	}
+	if leaf := leafOf(come.client); leaf != nil && backend.DemandsClient {
+		a.Seen.Header.Set(clientHeader, leaf.Subject.CommonName)
+	}
 	return a, nil
+}
+
+// approach is how the gateway comes to the backend of a decision.
+func (j *explainJudge) approach(d explain.Decision) approach {
+	g := j.result.Gateway
+	out := approach{tls: d.TLS, bundle: g.Edge.UpstreamTrust}
+	if d.TLS == nil {
+		return out
+	}
+	for _, b := range g.Bundles {
+		if b.Name == d.TLS.Trust {
+			out.bundle = b.PEM
+		}
+	}
+	for _, c := range g.ClientCertificates {
+		if c.Name == d.TLS.Client {
+			out.client = c.Chain
+		}
+	}
+	return out
 }
 
 // rewriteResponse does to a backend's response what the gateway does on a stripped prefix.

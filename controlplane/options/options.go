@@ -247,10 +247,8 @@ func (o *Options) CertificateFiles() []string {
 	return []string{filepath.Join(o.TLSCertDir, "tls.crt"), filepath.Join(o.TLSCertDir, "tls.key")}
 }
 
+// readTrust reads the bundle even where nothing is verified by default: an annotation may ask for it.
 func (o *Options) readTrust(s *translator.Settings) error {
-	if o.SkipVerify {
-		return nil
-	}
 	bundle := systemRoots()
 	if o.UpstreamCA != "" {
 		own, err := os.ReadFile(o.UpstreamCA)

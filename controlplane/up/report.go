@@ -61,15 +61,16 @@ func (r *report) diagnostics(ds []diag.D) {
 	r.told = now
 }
 
-// upstreamFailure tells which backend failed, why, and where its certificate is the reason, the two ways out.
+// upstreamFailure tells which backend failed, why, and where a certificate is the reason, the ways out.
 func (r *report) upstreamFailure(cluster, reason string) {
 	e := event{Kind: eventBackendFailed, Backend: cluster, Reason: reason, alarming: true}
 	e.text = fmt.Sprintf("backend %s failed: %s", cluster, reason)
 	if cluster == model.ClosedBackend {
 		e.text = "requests of a path that several backends share answer 503: one of them cannot be served, as told above"
 	}
-	if strings.HasSuffix(cluster, "/https") && aboutTrust(reason) {
-		e.Fix = "give the CA of its certificate by --upstream-ca FILE, or accept any certificate by --upstream-insecure-skip-verify"
+	if strings.Contains(cluster+"/", "/https/") && aboutTrust(reason) {
+		e.Fix = "give the CA of its certificate by --upstream-ca FILE or the annotation postern.dev/upstream-ca-secret, or accept any " +
+			"certificate by --upstream-insecure-skip-verify or the annotation postern.dev/upstream-insecure-skip-verify"
 		e.text += "\n    fix: " + e.Fix
 	}
 	r.tell(e)

@@ -213,27 +213,7 @@ func TestEditsUnderLoad(t *testing.T) {
 		before := client(t)
 		g.want(before, "edited.test", "/", 200, "one")
 		g.want(before, "edited.test", "/two", 200, "one")
-		stop, failures, asked := make(chan struct{}), make(chan string, 1), atomic.Int64{}
-		var load sync.WaitGroup
-		loader := client(t)
-		load.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				for _, host := range []string{"steady.test", "edited.test"} {
-					if status, _, err := ask(loader, g.http, host, "/"); err != nil || status != 200 {
-						select {
-						case failures <- fmt.Sprintf("%s: %d, %v", host, status, err):
-						default:
-						}
-					}
-					asked.Add(1)
-				}
-			}
-		})
+		end := g.underLoad("steady.test", "edited.test")
 		for i := range editsUnderLoad {
 			address, want := two, "two"
 			if i%2 == 1 {
@@ -243,18 +223,47 @@ func TestEditsUnderLoad(t *testing.T) {
 			g.waitLive()
 			g.eventually(before, "edited.test", "/", want)
 		}
+		t.Logf("%d requests during %d edits", end(), editsUnderLoad)
+	})
+}
+
+// underLoad asks hosts, on one connection, until end is called, which gives the number of requests. None may fail.
+func (g *gateway) underLoad(hosts ...string) (end func() int64) {
+	stop, failures, asked := make(chan struct{}), make(chan string, 1), atomic.Int64{}
+	var load sync.WaitGroup
+	loader := client(g.t)
+	load.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			for _, host := range hosts {
+				if status, _, err := ask(loader, g.http, host, "/"); err != nil || status != 200 {
+					select {
+					case failures <- fmt.Sprintf("%s: %d, %v", host, status, err):
+					default:
+					}
+				}
+				asked.Add(1)
+			}
+		}
+	})
+	return func() int64 {
+		g.t.Helper()
 		close(stop)
 		load.Wait()
 		select {
 		case f := <-failures:
-			t.Errorf("a request failed while edits were made: %s", f)
+			g.t.Errorf("a request failed while edits were made: %s", f)
 		default:
 		}
 		if asked.Load() == 0 {
-			t.Error("no request was made meanwhile")
+			g.t.Error("no request was made meanwhile")
 		}
-		t.Logf("%d requests during %d edits", asked.Load(), editsUnderLoad)
-	})
+		return asked.Load()
+	}
 }
 
 // eventually allows for the moment that Envoy's worker threads take after its main thread has accepted a revision.

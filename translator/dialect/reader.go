@@ -119,6 +119,8 @@ func (r *Reader) unknown(whole, key string) {
 	switch {
 	case found && near.Restricts:
 		why = near.Key + " restricts access"
+	case found && near.Protects:
+		why = near.Key + " protects a connection"
 	case looksRestricting(key):
 		why = "such a key restricts access"
 	}

@@ -58,6 +58,8 @@ type Annotation struct {
 	Note string
 	// Restricts marks what limits who may use a route: while not applied, it closes the route.
 	Restricts bool
+	// Protects marks what makes a connection safer: a key that is nearly it closes the route.
+	Protects bool
 	// Doc is one sentence on the effect.
 	Doc     string
 	Example string

@@ -60,12 +60,16 @@ func upstreamHTTP(p model.Protocol) *httpv3.HttpProtocolOptions {
 	}
 }
 
+// upstreamTLS names bundle and client certificate as secrets of SDS, so that their rotation touches no cluster.
 func upstreamTLS(t model.UpstreamTLS) *tlsv3.UpstreamTlsContext {
 	common := &tlsv3.CommonTlsContext{
 		TlsParams: &tlsv3.TlsParameters{
-			TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2,
+			TlsMinimumProtocolVersion: tlsVersions[t.MinVersion],
 			TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
 		},
+	}
+	if t.Client != "" {
+		common.TlsCertificateSdsSecretConfigs = []*tlsv3.SdsSecretConfig{{Name: clientName(t.Client), SdsConfig: ads()}}
 	}
 	if !t.SkipVerify {
 		validation := &tlsv3.CertificateValidationContext{}
@@ -78,11 +82,17 @@ func upstreamTLS(t model.UpstreamTLS) *tlsv3.UpstreamTlsContext {
 		common.ValidationContextType = &tlsv3.CommonTlsContext_CombinedValidationContext{
 			CombinedValidationContext: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{
 				DefaultValidationContext:         validation,
-				ValidationContextSdsSecretConfig: &tlsv3.SdsSecretConfig{Name: TrustName, SdsConfig: ads()},
+				ValidationContextSdsSecretConfig: &tlsv3.SdsSecretConfig{Name: trustName(t.Trust), SdsConfig: ads()},
 			},
 		}
 	}
 	return &tlsv3.UpstreamTlsContext{Sni: t.Names[0], CommonTlsContext: common}
+}
+
+// tlsVersions are Envoy's names; a version that is missing here would be TLS_AUTO, which is 1.2 and up.
+var tlsVersions = map[model.TLSVersion]tlsv3.TlsParameters_TlsProtocol{
+	model.TLS12: tlsv3.TlsParameters_TLSv1_2,
+	model.TLS13: tlsv3.TlsParameters_TLSv1_3,
 }
 
 func assignment(a model.Assignment) *endpointv3.ClusterLoadAssignment {

@@ -36,8 +36,8 @@ type Resource struct {
 	Origins model.Origins
 }
 
-// Render makes every resource of a gateway, sorted by type and name. Certificates are served by SNI on demand
-// (see CertificateSecret) and are not among them.
+// Render makes every resource of a gateway, sorted by type and name. Certificates that clients are served with go by
+// SNI on demand (see CertificateSecret) and are not among them.
 func Render(g model.Gateway) []Resource {
 	var out []Resource
 	add := func(typeURL, name string, m proto.Message, origins model.Origins) {
@@ -54,8 +54,14 @@ func Render(g model.Gateway) []Resource {
 	for _, a := range g.Assignments {
 		add(TypeEndpoint, a.Name, assignment(a), a.Origins)
 	}
-	if len(g.Edge.UpstreamTrust) > 0 && slices.ContainsFunc(g.Backends, verifies) {
-		add(TypeSecret, TrustName, trustSecret(g.Edge.UpstreamTrust), flagOrigin("--upstream-ca"))
+	if len(g.Edge.UpstreamTrust) > 0 && slices.ContainsFunc(g.Backends, verifiesByEdge) {
+		add(TypeSecret, TrustName, trustSecret(TrustName, g.Edge.UpstreamTrust), flagOrigin("--upstream-ca"))
+	}
+	for _, b := range g.Bundles {
+		add(TypeSecret, trustName(b.Name), trustSecret(trustName(b.Name), b.PEM), b.Origins)
+	}
+	for _, c := range g.ClientCertificates {
+		add(TypeSecret, clientName(c.Name), clientSecret(c), c.Origins)
 	}
 	slices.SortFunc(out, func(a, b Resource) int {
 		return cmp.Or(cmp.Compare(a.TypeURL, b.TypeURL), cmp.Compare(a.Name, b.Name))
@@ -119,4 +125,7 @@ func ads() *corev3.ConfigSource {
 	}
 }
 
-func verifies(b model.Backend) bool { return b.TLS != nil && !b.TLS.SkipVerify }
+// verifiesByEdge says whether a backend is verified by the gateway's own bundle.
+func verifiesByEdge(b model.Backend) bool {
+	return b.TLS != nil && !b.TLS.SkipVerify && b.TLS.Trust == ""
+}

@@ -4,27 +4,62 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/postern-gateway/postern/translator/model"
 )
 
 const (
 	// DefaultSecretName is the secret that a handshake without SNI asks for.
 	DefaultSecretName = "default"
-	// TrustName is the secret with the bundle that backends' certificates must chain to. No host name has a slash.
+	// TrustName is the secret with the bundle that backends' certificates must chain to, where no annotation names
+	// another. No host name has a slash.
 	TrustName = "trust/upstream"
 )
 
-func trustSecret(pem []byte) *tlsv3.Secret {
-	return &tlsv3.Secret{Name: TrustName, Type: &tlsv3.Secret_ValidationContext{
+// trustName is the secret of a bundle; that of no bundle's name is the gateway's own.
+func trustName(bundle string) string {
+	if bundle == "" {
+		return TrustName
+	}
+	return "trust/" + bundle
+}
+
+// clientName is the secret of a client certificate.
+func clientName(certificate string) string { return "client/" + certificate }
+
+func trustSecret(name string, pem []byte) *tlsv3.Secret {
+	return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_ValidationContext{
 		ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: inline(pem)},
 	}}
 }
 
+func clientSecret(c model.ClientCertificate) *tlsv3.Secret {
+	return &tlsv3.Secret{Name: clientName(c.Name), Type: keyPair(c.Chain, c.Key)}
+}
+
 // CertificateSecret is the secret by which a certificate is served. It has no name: that is what a handshake asks for.
 func CertificateSecret(c model.Certificate) *tlsv3.Secret {
-	return &tlsv3.Secret{Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
-		CertificateChain: inline(c.Chain), PrivateKey: inline(c.Key),
-	}}}
+	return &tlsv3.Secret{Type: keyPair(c.Chain, c.Key)}
+}
+
+func keyPair(chain []byte, key model.Sensitive) *tlsv3.Secret_TlsCertificate {
+	return &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
+		CertificateChain: inline(chain), PrivateKey: inline(key),
+	}}
+}
+
+// Printable is a resource's message as it may be shown: without a private key.
+func (r Resource) Printable() proto.Message {
+	secret, ok := r.Message.(*tlsv3.Secret)
+	if !ok || secret.GetTlsCertificate() == nil {
+		return r.Message
+	}
+	shown := proto.CloneOf(secret)
+	shown.GetTlsCertificate().PrivateKey = &corev3.DataSource{
+		Specifier: &corev3.DataSource_InlineString{InlineString: model.Sensitive(nil).String()},
+	}
+	return shown
 }
 
 func inline(b []byte) *corev3.DataSource {

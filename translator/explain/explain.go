@@ -309,7 +309,7 @@ func (n *narrator) to(d Decision, t model.Target) Decision {
 	}
 	n.addOrigins(b.Origins, a.Origins)
 	if b.TLS != nil && b.TLS.SkipVerify {
-		n.note("the certificate of %s is not verified (--upstream-insecure-skip-verify)", b.Name)
+		n.note("the certificate of %s is not verified (upstream-insecure-skip-verify)", b.Name)
 	}
 	if len(a.Endpoints) == 0 {
 		d.Status, d.Reason = http.StatusServiceUnavailable, "the backend has no ready endpoints"

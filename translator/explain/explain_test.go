@@ -286,6 +286,25 @@ func TestExplainRefusesWhatIsNoURL(t *testing.T) {
 	}
 }
 
+func TestTextTellsOfTLSToTheBackend(t *testing.T) {
+	for want, tls := range map[string]model.UpstreamTLS{
+		"over TLS, verified for a.svc or b.svc, at": {Names: []string{"a.svc", "b.svc"}, MinVersion: model.TLS12},
+		"over TLS 1.3 with the client certificate of Secret ns/gw, verified for a.svc by the CAs of secret/ns/ca, at": {
+			Names: []string{"a.svc"}, MinVersion: model.TLS13, Client: "ns/gw", Trust: "secret/ns/ca",
+		},
+		"over TLS, not verified, at": {Names: []string{"a.svc"}, SkipVerify: true},
+	} {
+		g := gateway(t)
+		for i := range g.Backends {
+			g.Backends[i].TLS = &tls
+		}
+		story, err := explain.Explain(g, nil, explain.Request{URL: "http://node/k8s/x"})
+		if err != nil || !strings.Contains(story.Text(), want) {
+			t.Errorf("%q is not in the text, %v:\n%s", want, err, story.Text())
+		}
+	}
+}
+
 func TestTextFitsAScreen(t *testing.T) {
 	g := gateway(t)
 	for i := range 100 {

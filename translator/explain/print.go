@@ -174,16 +174,32 @@ func targetsText(targets []model.Target) string {
 
 func backendText(b model.Backend, endpoints []string) string {
 	words := []string{b.Name}
-	if b.TLS != nil && b.TLS.SkipVerify {
-		words = append(words, "not verified, sni "+b.TLS.Names[0])
-	} else if b.TLS != nil {
-		words = append(words, "verified as "+strings.Join(b.TLS.Names, " "))
+	if b.TLS != nil {
+		words = append(words, tlsWords(*b.TLS)...)
 	}
 	if !strings.HasPrefix(b.Name, b.Assignment) {
 		words = append(words, "by "+b.Assignment)
 	}
 	words = append(words, "at "+orNone(strings.Join(endpoints, " ")))
 	return strings.Join(words, "  ")
+}
+
+// tlsWords says how a backend is spoken to over TLS, what is usual left out.
+func tlsWords(t model.UpstreamTLS) []string {
+	words := []string{"verified as " + strings.Join(t.Names, " ")}
+	if t.SkipVerify {
+		words = []string{"not verified, sni " + t.Names[0]}
+	}
+	if t.Trust != "" {
+		words = append(words, "ca "+t.Trust)
+	}
+	if t.Client != "" {
+		words = append(words, "client "+t.Client)
+	}
+	if t.MinVersion == model.TLS13 {
+		words = append(words, "tls "+string(t.MinVersion))
+	}
+	return words
 }
 
 func endpointsOf(g model.Gateway, assignment string) []string {

@@ -247,16 +247,26 @@ func (d Decision) headers(t *text) {
 	}
 }
 
-// security says what the backend's certificate must show.
+// security says what the backend's certificate must show, and what it is shown.
 func (d Decision) security() string {
-	switch {
-	case d.TLS == nil:
+	if d.TLS == nil {
 		return ""
-	case d.TLS.SkipVerify:
-		return " over TLS, not verified,"
-	default:
-		return " over TLS, verified for " + strings.Join(d.TLS.Names, " or ") + ","
 	}
+	text := " over TLS"
+	if d.TLS.MinVersion == model.TLS13 {
+		text += " " + string(d.TLS.MinVersion)
+	}
+	if d.TLS.Client != "" {
+		text += " with the client certificate of Secret " + d.TLS.Client
+	}
+	if d.TLS.SkipVerify {
+		return text + ", not verified,"
+	}
+	text += ", verified for " + strings.Join(d.TLS.Names, " or ")
+	if d.TLS.Trust != "" {
+		text += " by the CAs of " + d.TLS.Trust
+	}
+	return text + ","
 }
 
 // text is lines with a label column.

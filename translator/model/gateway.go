@@ -10,10 +10,13 @@ import (
 type Gateway struct {
 	Edge Edge
 	// Tables has one table for each open entry, in the order of the entries.
-	Tables       []Table
-	Backends     []Backend
-	Assignments  []Assignment
-	Certificates []Certificate
+	Tables      []Table
+	Backends    []Backend
+	Assignments []Assignment
+	// Bundles and ClientCertificates are those that backends name, sorted by name.
+	Bundles            []Bundle
+	ClientCertificates []ClientCertificate
+	Certificates       []Certificate
 	// Default is the certificate of names that have none of their own, nil where there is no HTTPS entry.
 	Default *Certificate
 }
@@ -26,7 +29,7 @@ type Edge struct {
 	TrustedProxies []netip.Prefix
 	// SlashRedirect has GET and HEAD of a stripped prefix redirected to its directory form.
 	SlashRedirect bool
-	// UpstreamTrust is the PEM bundle that backends' certificates must chain to.
+	// UpstreamTrust is the PEM bundle that backends' certificates must chain to, where no annotation names another.
 	UpstreamTrust []byte
 }
 
@@ -100,22 +103,14 @@ const ClosedBackend = "closed"
 
 // Backend is a Service port and how it is spoken to; an Envoy cluster.
 type Backend struct {
-	// Name is NS/SERVICE/PORT, with /https or /h2c behind it.
+	// Name is NS/SERVICE/PORT, with /https or /h2c behind it, and behind that what tells apart the ways of one Service
+	// port to be spoken to over TLS.
 	Name     string
 	Protocol Protocol
 	TLS      *UpstreamTLS
 	// Assignment is the name of the endpoints.
 	Assignment string
 	Origins    Origins
-}
-
-// UpstreamTLS is what a backend's certificate must show.
-type UpstreamTLS struct {
-	// Names are the DNS names of which the certificate must carry one; the first is the SNI. They never come from
-	// the client.
-	Names []string `json:"names"`
-	// SkipVerify accepts any certificate.
-	SkipVerify bool `json:"skipVerify,omitempty"`
 }
 
 // Assignment is the endpoints of a Service port.

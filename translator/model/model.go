@@ -100,6 +100,8 @@ type Policies struct {
 	// ReplaceHost asks that the backend see its own name in place of the client's Host.
 	ReplaceHost bool
 	Protocol    Protocol
+	// UpstreamTLS counts where the backend is spoken to over TLS.
+	UpstreamTLS UpstreamTLSClaim
 }
 
 // Claim is what one object asks for; references are still symbolic.
@@ -138,6 +140,8 @@ type ServiceTraits struct {
 	Closed      *Closed
 	// Protocol is how the Service is spoken to where the Ingress does not say; ProtocolFromService for its port's word.
 	Protocol Protocol
+	// UpstreamTLS counts, key by key, where the Ingress does not say.
+	UpstreamTLS UpstreamTLSClaim
 }
 
 // Closed is why a route answers 503.

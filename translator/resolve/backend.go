@@ -2,7 +2,6 @@ package resolve
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -29,6 +28,7 @@ type backendResolver struct {
 	backends    map[string]model.Backend
 	assignments map[string]model.Assignment
 	usedAddress map[int]bool
+	credentials credentials
 	diagnostics []diag.D
 }
 
@@ -36,6 +36,7 @@ func newBackendResolver(in Input) *backendResolver {
 	r := &backendResolver{
 		in: in, services: map[ServiceKey]source.Service{}, endpoints: indexEndpoints(in.World),
 		backends: map[string]model.Backend{}, assignments: map[string]model.Assignment{}, usedAddress: map[int]bool{},
+		credentials: newCredentials(in.World),
 	}
 	for _, s := range in.World.Services {
 		r.services[ServiceKey{s.Cluster, s.Namespace, s.Name}] = s
@@ -109,23 +110,28 @@ func (r *backendResolver) find(c reference) (target, *model.Closed) {
 	if closed != nil {
 		return target{}, closed
 	}
-	return r.target(c, key, port, assignment, names), nil
-}
-
-func (r *backendResolver) target(c reference, key ServiceKey, port corev1.ServicePort, assignment string, names []string) target {
-	protocol := chooseProtocol(c.Policies.Protocol, r.in.Services[key].Protocol, port)
 	b := model.Backend{
-		Name: portKey(key, port), Protocol: protocol, Assignment: assignment,
+		Name: portKey(key, port), Protocol: chooseProtocol(c.Policies.Protocol, traits.Protocol, port), Assignment: assignment,
 		Origins: model.Origins{r.portOrigin(key, port, c.Backend.Origin)},
 	}
-	switch protocol {
-	case model.ProtocolHTTPS:
-		b.Name += "/https"
-		b.TLS = &model.UpstreamTLS{Names: names, SkipVerify: r.in.Settings.UpstreamSkipVerify}
-	case model.ProtocolH2C:
+	b, closed = r.spokenTo(b, c, key, names)
+	return target{backend: b, name: names[0]}, closed
+}
+
+// spokenTo completes a backend with what its protocol needs. A backend over TLS comes from the Service's words about it
+// too; what an Ingress says stands with its routes.
+func (r *backendResolver) spokenTo(b model.Backend, c reference, key ServiceKey, names []string) (model.Backend, *model.Closed) {
+	if b.Protocol == model.ProtocolHTTPS {
+		tls, closed := r.upstreamTLS(c, key, names)
+		b.Name += "/https" + variant(tls, r.usualTLS(names))
+		b.TLS, b.Origins = &tls, append(b.Origins, r.in.Services[key].UpstreamTLS.Origins()...)
+		return b, closed
+	}
+	if b.Protocol == model.ProtocolH2C {
 		b.Name += "/h2c"
 	}
-	return target{backend: b, name: names[0]}
+	r.tellUnused(r.upstreamClaim(c, key), b)
+	return b, nil
 }
 
 // portOrigin places a Service port; one that no Service has is placed where it is named.
@@ -273,13 +279,5 @@ func (r *backendResolver) used(tables []model.Table) ([]model.Backend, []model.A
 		note(t.Any)
 		note(t.Default)
 	}
-	var bs []model.Backend
-	for _, name := range slices.Sorted(maps.Keys(backends)) {
-		bs = append(bs, backends[name])
-	}
-	var as []model.Assignment
-	for _, name := range slices.Sorted(maps.Keys(assignments)) {
-		as = append(as, assignments[name])
-	}
-	return bs, as
+	return sorted(backends), sorted(assignments)
 }

@@ -24,10 +24,7 @@ func resolveCertificates(in Input) (certificates, []diag.D) {
 	if !slices.ContainsFunc(in.Settings.Entries, func(e model.Entry) bool { return e.TLS }) {
 		return certificates{}, nil
 	}
-	secrets := map[ServiceKey]source.Secret{}
-	for _, s := range in.World.Secrets {
-		secrets[ServiceKey{s.Cluster, s.Namespace, s.Name}] = s
-	}
+	secrets := indexSecrets(in.World)
 	claims := slices.Clone(in.TLS)
 	slices.SortStableFunc(claims, func(a, b model.TLSClaim) int { return compareObjects(a.Object, b.Object) })
 	byHost := map[model.Host]model.Certificate{}

@@ -273,6 +273,7 @@ func (r *backendResolver) external(c reference, service source.Service, port cor
 		return "", r.closed(diag.New(diag.CodeExternalTarget, at, wrong, "the path answers 503",
 			"point the ExternalName at a Service that has endpoints").With(c.Backend.Origin))
 	}
+	r.tellUnusedTarget(c, service, key)
 	return r.assign(c, key, to, found), nil
 }
 

@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -64,4 +65,30 @@ func CheckBundle(bundle []byte) error {
 		return errors.New("it holds no PEM certificate")
 	}
 	return nil
+}
+
+// pemBegin begins every block of PEM.
+const pemBegin = "-----BEGIN "
+
+// readBundle gives the certificates of a bundle that an annotation names, as PEM and nothing else: what Envoy refuses
+// besides (a block without an end, a block with headers) is not sent, nor is a key that stands there by mistake. It
+// refuses other blocks rather than drop them, since one may be a revocation list, by which Envoy would go and the Go
+// data plane would not. The error holds no byte of it.
+func readBundle(text []byte) ([]byte, error) {
+	if err := CheckBundle(text); err != nil {
+		return nil, err
+	}
+	var out []byte
+	blocks := 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		blocks++
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("it holds a PEM block that is no certificate, number %d", blocks)
+		}
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
+	}
+	if bytes.Count(text, []byte(pemBegin)) != blocks {
+		return nil, errors.New("one of its PEM blocks is broken")
+	}
+	return out, nil
 }

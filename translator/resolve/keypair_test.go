@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -10,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 )
@@ -83,5 +85,32 @@ func TestCheckKeyPair(t *testing.T) {
 	}
 	if err := CheckBundle([]byte("nothing")); err == nil {
 		t.Error("a bundle without a certificate passes")
+	}
+}
+
+// TestReadBundle: what Envoy refuses beside the certificates, and what it would go by though the Go data plane would
+// not, is not sent.
+func TestReadBundle(t *testing.T) {
+	one, key := pemPair(t, ecKey(t, elliptic.P256()))
+	two, _ := pemPair(t, ecKey(t, elliptic.P256()))
+	block := func(kind string) []byte { return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: []byte("x")}) }
+	headed := bytes.Replace(one, []byte("-----\n"), []byte("-----\nWho: me\n\n"), 1)
+	for name, c := range map[string]struct{ text, want []byte }{
+		"two":                {slices.Concat(one, two), slices.Concat(one, two)},
+		"text around":        {slices.Concat([]byte("# the root\n"), one, []byte("end")), one},
+		"headers":            {headed, one},
+		"line ends":          {bytes.ReplaceAll(one, []byte("\n"), []byte("\r\n")), one},
+		"nothing":            {nil, nil},
+		"a revocation list":  {slices.Concat(one, block("X509 CRL")), nil},
+		"trust of OpenSSL's": {slices.Concat(one, block("TRUSTED CERTIFICATE")), nil},
+		"a key":              {slices.Concat(key, one), nil},
+		"a torn block":       {slices.Concat(one, two[:len(two)/2]), nil},
+		"a torn block first": {slices.Concat(two[:len(two)/2], []byte("\n"), one), nil},
+		"a broken one":       {slices.Concat(one, block("CERTIFICATE")), nil},
+	} {
+		got, err := readBundle(c.text)
+		if !bytes.Equal(got, c.want) || (err == nil) != (c.want != nil) {
+			t.Errorf("%s: %v\n%s", name, err, got)
+		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 type Input struct {
 	Claims []model.Claim
 	TLS    []model.TLSClaim
-	// World is asked for Services, endpoints and Secrets only.
+	// World is asked for Services, endpoints, Secrets and ConfigMaps only.
 	World source.World
 	// Services is what the dialects made of the annotations of Services.
 	Services map[ServiceKey]model.ServiceTraits
@@ -62,6 +62,7 @@ func Resolve(in Input) (model.Gateway, []diag.D) {
 		ds = append(ds, more...)
 	}
 	g.Backends, g.Assignments = backends.used(g.Tables)
+	g.Bundles, g.ClientCertificates = backends.credentials.ofBackends(g.Backends)
 	ds = append(ds, backends.diagnostics...)
 	ds = append(ds, backends.unusedAddresses()...)
 	certificates, more := resolveCertificates(in)

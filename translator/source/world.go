@@ -158,6 +158,11 @@ func (s Secret) Origin(field string) diag.Origin {
 	return s.Place.Origin("Secret", s.Namespace, s.Name, field)
 }
 
+// Origin places a field of the ConfigMap.
+func (m ConfigMap) Origin(field string) diag.Origin {
+	return m.Place.Origin("ConfigMap", m.Namespace, m.Name, field)
+}
+
 // AnnotationOrigin places an annotation of the Service.
 func (s Service) AnnotationOrigin(key string) diag.Origin {
 	o := s.Origin("metadata.annotations[" + key + "]")

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
+	"github.com/postern-gateway/postern/translator/model"
 )
 
 // probeHeader carries the number of a probe to the backend, which notes under it what it saw.
@@ -105,7 +106,7 @@ func (f *farm) start(of endpoint) (*server, error) {
 		// Without a listener the port refuses connections.
 		return s, lis.Close()
 	}
-	pair := casetest.NewPair(strings.Join(s.backend.Names, ","), s.backend.SignedBy)
+	pair := s.backend.Pair()
 	certificate, err := tls.X509KeyPair(pair.Certificate, pair.Key)
 	if err != nil {
 		return nil, errors.Join(err, lis.Close())
@@ -117,11 +118,22 @@ func (f *farm) start(of endpoint) (*server, error) {
 		Handler:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(of, w, r) }),
 		Protocols: &protocols, ReadHeaderTimeout: sniffMax, ErrorLog: log.New(io.Discard, "", 0),
 	}
-	secure := tls.NewListener(s.secure, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+	secure := tls.NewListener(s.secure, serverTLS(s.backend, certificate))
 	f.group.Go(func() error { return closed(s.http.Serve(s.plain)) })
 	f.group.Go(func() error { return closed(s.http.Serve(secure)) })
 	f.group.Go(func() error { return s.accept(f.group) })
 	return s, nil
+}
+
+func serverTLS(b casetest.Backend, certificate tls.Certificate) *tls.Config {
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	if b.MaxTLS == model.TLS12 {
+		config.MaxVersion = tls.VersionTLS12
+	}
+	if b.DemandsClient {
+		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, casetest.ClientCAs()
+	}
+	return config
 }
 
 // closed is the error of a server but for that which says that it was closed.
@@ -211,6 +223,9 @@ func (f *farm) serve(at endpoint, w http.ResponseWriter, r *http.Request) {
 		TLS: r.TLS != nil, HTTP2: r.ProtoMajor == 2,
 	}
 	seen.Header.Set("Host", r.Host)
+	if r.TLS != nil {
+		seen.SawTLS(r.TLS)
+	}
 	f.mu.Lock()
 	f.seen[r.Header.Get(probeHeader)] = seen
 	f.mu.Unlock()

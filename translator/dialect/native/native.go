@@ -17,13 +17,14 @@ import (
 var Table = &dialect.Table{
 	Name:        "postern",
 	Prefixes:    []string{"postern.dev/"},
-	Annotations: dialect.MarkRestricting(slices.Concat(backends)),
+	Annotations: dialect.MarkRestricting(slices.Concat(backends, upstream)),
 }
 
 // Annotate adds what Postern's own annotations say to the shape that an Ingress's dialect gave it.
 func Annotate(ing source.Ingress, shape dialect.Shape) (dialect.Shape, []diag.D) {
 	r := dialect.Read(Table, dialect.OnIngress, ing.Annotations, ing.AnnotationOrigin)
 	shape = annotateBackends(r, shape)
+	shape = annotateUpstream(r, shape)
 	if shape.Closed == nil {
 		shape.Closed = r.Closed
 	}
@@ -35,6 +36,7 @@ func Annotate(ing source.Ingress, shape dialect.Shape) (dialect.Shape, []diag.D)
 func Service(s source.Service, traits model.ServiceTraits) model.ServiceTraits {
 	r := dialect.Read(Table, dialect.OnService, s.Annotations, s.AnnotationOrigin)
 	traits = serviceBackends(r, traits)
+	traits = serviceUpstream(r, traits)
 	if traits.Closed == nil {
 		traits.Closed = r.Closed
 	}
