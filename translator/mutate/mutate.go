@@ -56,6 +56,9 @@ func copyWorld(w source.World) source.World {
 	for i := range out.Secrets {
 		out.Secrets[i].Secret = out.Secrets[i].DeepCopy()
 	}
+	for i := range out.ConfigMaps {
+		out.ConfigMaps[i].ConfigMap = out.ConfigMaps[i].DeepCopy()
+	}
 	return out
 }
 
@@ -71,7 +74,7 @@ func (m *mutator) number() int32 {
 }
 
 func (m *mutator) step() {
-	switch m.rand.IntN(8) {
+	switch m.rand.IntN(9) {
 	case 0:
 		m.service()
 	case 1:
@@ -80,6 +83,8 @@ func (m *mutator) step() {
 		m.secret()
 	case 3:
 		m.repeat()
+	case 4:
+		m.upstream()
 	default:
 		m.ingress()
 	}
@@ -234,7 +239,7 @@ func (m *mutator) secret() {
 		return
 	}
 	s := m.world.Secrets[m.rand.IntN(len(m.world.Secrets))]
-	for _, key := range []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey} {
+	for _, key := range []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey, "ca.crt"} {
 		if value := s.Data[key]; m.rand.IntN(2) == 0 && len(value) > 0 {
 			s.Data[key] = value[:m.rand.IntN(len(value))]
 		}
