@@ -68,12 +68,31 @@ func (r *report) upstreamFailure(cluster, reason string) {
 	if cluster == model.ClosedBackend {
 		e.text = "requests of a path that several backends share answer 503: one of them cannot be served, as told above"
 	}
-	if strings.Contains(cluster+"/", "/https/") && aboutTrust(reason) {
-		e.Fix = "give the CA of its certificate by --upstream-ca FILE or the annotation postern.dev/upstream-ca-secret, or accept any " +
-			"certificate by --upstream-insecure-skip-verify or the annotation postern.dev/upstream-insecure-skip-verify"
+	if strings.Contains(cluster+"/", "/https/") {
+		e.Fix = tlsFix(reason)
+	}
+	if e.Fix != "" {
 		e.text += "\n    fix: " + e.Fix
 	}
 	r.tell(e)
+}
+
+// maybeDemandsClient says whether a data plane's words for a failure are the backend's alert certificate_required (RFC
+// 8446, 6.2), or what Envoy says of it: the client's handshake has ended by then, so the connection just ends.
+func maybeDemandsClient(reason string) bool {
+	return strings.Contains(reason, "certificate required") || strings.Contains(reason, "connection termination")
+}
+
+// tlsFix is what to do about a backend over TLS that failed for a reason; empty where the reason does not tell.
+func tlsFix(reason string) string {
+	switch {
+	case maybeDemandsClient(reason):
+		return "if it wants to be shown a client certificate, name its Secret by the annotation postern.dev/upstream-client-secret"
+	case aboutTrust(reason):
+		return "give the CA of its certificate by --upstream-ca FILE or the annotation postern.dev/upstream-ca-secret, or accept any " +
+			"certificate by --upstream-insecure-skip-verify or the annotation postern.dev/upstream-insecure-skip-verify"
+	}
+	return ""
 }
 
 // aboutTrust says whether a data plane's words for a failure are about the backend's certificate, or about the CAs that

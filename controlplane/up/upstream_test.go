@@ -4,12 +4,16 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
+	"github.com/postern-gateway/postern/controlplane/options"
 )
 
 // TestUpstreamTLSUnderLoad: what is shown to a backend and what it is verified by changes, in its Secret and by other
@@ -55,5 +59,25 @@ func TestUpstreamTLSUnderLoad(t *testing.T) {
 			g.eventually(c, "a.test", "/", name)
 		}
 		t.Logf("%d requests during the edits", end())
+	})
+}
+
+// TestBackendDemandsClientCertificate: the operator reads what the backend wants.
+func TestBackendDemandsClientCertificate(t *testing.T) {
+	eachDataPlane(t, func(t *testing.T, dataPlane string) {
+		s := httptest.NewUnstartedServer(http.NotFoundHandler())
+		s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
+		s.StartTLS()
+		t.Cleanup(s.Close)
+		text := strings.Replace(ingress("a", "a.test", "/", "a", s.Listener.Addr().String()), "{port: 80}", "{port: 80, appProtocol: https}", 1)
+		g := newGateway(t, map[string]string{"a.yaml": text})
+		g.start(dataPlane, func(o *options.Options) { o.SkipVerify = true })
+		g.want(client(t), "a.test", "/", http.StatusServiceUnavailable, "503\n")
+		for deadline := time.Now().Add(waitMax); !strings.Contains(g.err.String(), "upstream-client-secret"); {
+			if time.Now().After(deadline) {
+				t.Fatalf("the operator does not read what the backend wants:\n%s", g.err)
+			}
+		}
 	})
 }

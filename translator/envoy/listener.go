@@ -46,6 +46,8 @@ const (
 	tlsInspectorName          = "envoy.filters.listener.tls_inspector"
 	stdoutAccessLogName       = "envoy.access_loggers.stdout"
 	upstreamConnectionFailure = "UF"
+	// upstreamConnectionTermination is what a backend's refusal of a client certificate looks like over TLS 1.3.
+	upstreamConnectionTermination = "UC"
 )
 
 func listener(entry model.Entry, edge model.Edge) *listenerv3.Listener {
@@ -158,7 +160,7 @@ func failureLog() *accesslogv3.AccessLog {
 	return &accesslogv3.AccessLog{
 		Name: stdoutAccessLogName,
 		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
-			ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: []string{upstreamConnectionFailure}},
+			ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: []string{upstreamConnectionFailure, upstreamConnectionTermination}},
 		}},
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: typed(&streamv3.StdoutAccessLog{
 			AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{
