@@ -122,8 +122,8 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 	if d.Status != 0 || d.Backend == "" {
 		return a, nil
 	}
-	backend, come := j.test.Backend(d.Assignment), j.approach(d)
-	if why := backend.failure(come); why != "" {
+	backend, way := j.test.Backend(d.Assignment), j.approach(d)
+	if why := backend.failure(way); why != "" {
 		a.Status, a.Why = http.StatusServiceUnavailable, why
 		return a, nil
 	}
@@ -141,7 +141,7 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 	if d.TLS != nil {
 		a.Seen.Header.Set(serverNameHeader, d.TLS.Names[0])
 	}
-	if leaf := leafOf(come.client); leaf != nil && backend.DemandsClient {
+	if leaf := leafOf(way.client); leaf != nil && backend.DemandsClient {
 		a.Seen.Header.Set(clientHeader, leaf.Subject.CommonName)
 	}
 	return a, nil

@@ -24,7 +24,8 @@ import (
 )
 
 const (
-	// warmUpMax is how long the first listeners wait for every cluster's endpoints and secrets (Envoy's initial_fetch_timeout).
+	// warmUpMax is how long the first listeners wait for every cluster's endpoints and secrets (Envoy's
+	// initial_fetch_timeout).
 	warmUpMax = 15 * time.Second
 	// defaultDrainTimeout is how long requests in flight may take when the proxy stops.
 	defaultDrainTimeout = 5 * time.Second

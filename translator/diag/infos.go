@@ -70,7 +70,7 @@ var infos = []Page{
 	{CodeUpstreamMissing, Error, "TLS to a backend asks for a Secret or ConfigMap that does not exist",
 		"An upstream- annotation names a Secret or ConfigMap that is not in the namespace of its object. The routes to that backend over TLS answer 503: nothing is sent unverified, or without the client certificate that was asked for."},
 	{CodeUpstreamBroken, Error, "TLS to a backend asks for what cannot be used",
-		"A bundle of CAs is PEM certificates under ca.crt, all of which parse, and nothing else: a revocation list is not applied, so a bundle that holds one is not taken either. A client certificate is tls.crt and tls.key that belong together, of a kind that Envoy takes. Where they are not, the routes to that backend over TLS answer 503."},
+		"A bundle of CAs is PEM certificates under ca.crt, all of which parse, and no other PEM: a revocation list is not applied, so a bundle that holds one is not taken either. A client certificate is tls.crt and tls.key that belong together, of a kind that Envoy takes: RSA of 2,048 bits and more, P-256, P-384, P-521 or Ed25519. Where they are not, the routes to that backend over TLS answer 503."},
 	{CodeUpstreamTLS, Error, "settings of TLS to a backend that cannot be applied as they stand",
 		"The value of an upstream- annotation is none of the accepted forms, or two annotations contradict each other. Routes over TLS then answer 503, as a guess could weaken the connection. Only a contradiction about verifying, or a value of upstream-insecure-skip-verify that is neither true nor false, leaves them served: the certificate is verified."},
 	{CodeUpstreamUnused, Warning, "a setting of TLS to a backend that has no effect",

@@ -3,7 +3,6 @@ package envoy
 import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-
 	"google.golang.org/protobuf/proto"
 
 	"github.com/postern-gateway/postern/translator/model"

@@ -55,11 +55,11 @@ func or[T any](a, b *T) *T {
 	return b
 }
 
-// Without is what the claim says of which another says nothing.
+// Without is the claim's words of which another says nothing.
 func (c UpstreamTLSClaim) Without(other UpstreamTLSClaim) UpstreamTLSClaim {
 	return UpstreamTLSClaim{
 		CA: unless(other.CA, c.CA), Client: unless(other.Client, c.Client), MinVersion: unless(other.MinVersion, c.MinVersion),
-		Name: unless(other.Name, c.Name), SkipVerify: unless(other.SkipVerify, c.SkipVerify), Closed: unless(other.Closed, c.Closed),
+		Name: unless(other.Name, c.Name), SkipVerify: unless(other.SkipVerify, c.SkipVerify),
 	}
 }
 

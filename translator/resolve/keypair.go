@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // rsaBitsMin is the shortest RSA key that Envoy serves (DownstreamTlsContext: 2,048 bits).
@@ -18,8 +19,13 @@ const rsaBitsMin = 2048
 
 // CheckKeyPair admits a PEM chain and key that belong together and that Envoy takes too, and gives the DNS names of the
 // certificate. What crypto/tls accepts and Envoy refuses would leave a handshake without an answer: short RSA keys,
-// other curves, a chain with a broken certificate in it. The error never holds a byte of either.
+// other curves, a chain with a broken certificate in it, torn PEM. The error never holds a byte of either.
 func CheckKeyPair(chain, key []byte) ([]string, error) {
+	for _, text := range [][]byte{chain, key} {
+		if _, err := pemBlocks(text); err != nil {
+			return nil, err
+		}
+	}
 	pair, err := tls.X509KeyPair(chain, key)
 	if err != nil {
 		return nil, err
@@ -47,21 +53,40 @@ func CheckKeyPair(chain, key []byte) ([]string, error) {
 
 // CheckBundle admits PEM with at least one certificate, all of which parse: Envoy refuses a bundle for one that does not.
 func CheckBundle(bundle []byte) error {
-	count := 0
-	for rest := bundle; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		count++
+	blocks, err := pemBlocks(bundle)
+	if err != nil {
+		return err
+	}
+	return checkCertificates(slices.DeleteFunc(blocks, notCertificate))
+}
+
+// readBundle gives the certificates of a bundle that an annotation names, as PEM and nothing around it. It refuses other
+// blocks rather than drop them, since one may be a revocation list, by which Envoy would go and the Go data plane would
+// not. The error holds no byte of it.
+func readBundle(bundle []byte) ([]byte, error) {
+	blocks, err := pemBlocks(bundle)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(blocks, notCertificate) {
+		return nil, errors.New("it holds PEM that is no certificate")
+	}
+	var out []byte
+	for _, block := range blocks {
+		out = append(out, pem.EncodeToMemory(block)...)
+	}
+	return out, checkCertificates(blocks)
+}
+
+func notCertificate(b *pem.Block) bool { return b.Type != "CERTIFICATE" }
+
+func checkCertificates(blocks []*pem.Block) error {
+	for i, block := range blocks {
 		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return fmt.Errorf("certificate %d does not parse: %w", count, err)
+			return fmt.Errorf("certificate %d does not parse: %w", i+1, err)
 		}
 	}
-	if count == 0 {
+	if len(blocks) == 0 {
 		return errors.New("it holds no PEM certificate")
 	}
 	return nil
@@ -70,25 +95,18 @@ func CheckBundle(bundle []byte) error {
 // pemBegin begins every block of PEM.
 const pemBegin = "-----BEGIN "
 
-// readBundle gives the certificates of a bundle that an annotation names, as PEM and nothing else: what Envoy refuses
-// besides (a block without an end, a block with headers) is not sent, nor is a key that stands there by mistake. It
-// refuses other blocks rather than drop them, since one may be a revocation list, by which Envoy would go and the Go
-// data plane would not. The error holds no byte of it.
-func readBundle(text []byte) ([]byte, error) {
-	if err := CheckBundle(text); err != nil {
-		return nil, err
-	}
-	var out []byte
-	blocks := 0
+// pemBlocks are the blocks of a text, all of them whole and without headers: Envoy refuses a text for others, over which
+// encoding/pem passes without a word.
+func pemBlocks(text []byte) ([]*pem.Block, error) {
+	var blocks []*pem.Block
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		blocks++
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("it holds a PEM block that is no certificate, number %d", blocks)
+		blocks = append(blocks, block)
+		if len(block.Headers) > 0 {
+			return nil, fmt.Errorf("PEM block %d has headers", len(blocks))
 		}
-		out = append(out, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
 	}
-	if bytes.Count(text, []byte(pemBegin)) != blocks {
-		return nil, errors.New("one of its PEM blocks is broken")
+	if bytes.Count(text, []byte(pemBegin)) != len(blocks) {
+		return nil, errors.New("a PEM block is broken")
 	}
-	return out, nil
+	return blocks, nil
 }

@@ -73,6 +73,17 @@ func TestCheckKeyPair(t *testing.T) {
 	if _, err := CheckKeyPair(append(chain, garbage...), private); err == nil {
 		t.Error("a chain with a broken certificate passes")
 	}
+	headed := func(text []byte) []byte {
+		return bytes.Replace(text, []byte("-----\n"), []byte("-----\nWho: me\n\n"), 1)
+	}
+	for name, pair := range map[string][2][]byte{
+		"a torn chain": {slices.Concat(chain, chain[:len(chain)/2]), private}, "a torn key": {chain, slices.Concat(private[:len(private)/2], []byte("\n"), private)},
+		"a chain with headers": {headed(chain), private}, "a key with headers": {chain, headed(private)},
+	} {
+		if _, err := CheckKeyPair(pair[0], pair[1]); err == nil {
+			t.Errorf("%s passes", name)
+		}
+	}
 	other, _ := pemPair(t, ecKey(t, elliptic.P256()))
 	if _, err := CheckKeyPair(other, private); err == nil {
 		t.Error("a key that belongs to another certificate passes")
@@ -98,7 +109,7 @@ func TestReadBundle(t *testing.T) {
 	for name, c := range map[string]struct{ text, want []byte }{
 		"two":                {slices.Concat(one, two), slices.Concat(one, two)},
 		"text around":        {slices.Concat([]byte("# the root\n"), one, []byte("end")), one},
-		"headers":            {headed, one},
+		"headers":            {headed, nil},
 		"line ends":          {bytes.ReplaceAll(one, []byte("\n"), []byte("\r\n")), one},
 		"nothing":            {nil, nil},
 		"a revocation list":  {slices.Concat(one, block("X509 CRL")), nil},
@@ -109,7 +120,7 @@ func TestReadBundle(t *testing.T) {
 		"a broken one":       {slices.Concat(one, block("CERTIFICATE")), nil},
 	} {
 		got, err := readBundle(c.text)
-		if !bytes.Equal(got, c.want) || (err == nil) != (c.want != nil) {
+		if (err == nil) != (c.want != nil) || err == nil && !bytes.Equal(got, c.want) {
 			t.Errorf("%s: %v\n%s", name, err, got)
 		}
 	}
