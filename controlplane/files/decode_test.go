@@ -57,6 +57,9 @@ func objects(w source.World) []object {
 	for _, o := range w.Namespaces {
 		out = append(out, object{"Namespace", o.Place, o.Namespace})
 	}
+	for _, o := range w.Nodes {
+		out = append(out, object{"Node", o.Place, o.Node})
+	}
 	slices.SortFunc(out, func(a, b object) int {
 		return cmp.Or(cmp.Compare(a.place.File, b.place.File), cmp.Compare(a.place.Line(""), b.place.Line("")))
 	})

@@ -35,6 +35,7 @@ func init() {
 		{"v1", "Secret"}:                              readSecret,
 		{"v1", "ConfigMap"}:                           readConfigMap,
 		{"v1", "Namespace"}:                           readNamespace,
+		{"v1", "Node"}:                                readNode,
 	}
 }
 
@@ -246,5 +247,16 @@ func readNamespace(d *decoder, n *yaml.Node, h header) error {
 	}
 	o.Namespace = ""
 	d.world.Namespaces = append(d.world.Namespaces, source.Namespace{Place: place, Namespace: o})
+	return nil
+}
+
+func readNode(d *decoder, n *yaml.Node, h header) error {
+	h = clusterWide(h)
+	o, place, err := typed[corev1.Node](d, n, h)
+	if err != nil {
+		return err
+	}
+	o.Namespace = ""
+	d.world.Nodes = append(d.world.Nodes, source.Node{Place: place, Node: o})
 	return nil
 }

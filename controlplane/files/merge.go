@@ -23,6 +23,7 @@ func Merge(parts ...source.World) source.World {
 	w.ConfigMaps = unique(d, "ConfigMap", w.ConfigMaps, func(o source.ConfigMap) source.Place { return o.Place })
 	w.IngressClasses = unique(d, "IngressClass", w.IngressClasses, func(o source.IngressClass) source.Place { return o.Place })
 	w.Namespaces = unique(d, "Namespace", w.Namespaces, func(o source.Namespace) source.Place { return o.Place })
+	w.Nodes = unique(d, "Node", w.Nodes, func(o source.Node) source.Place { return o.Place })
 	return w
 }
 

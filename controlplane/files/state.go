@@ -224,7 +224,7 @@ func keptFile(file string, e *entry) diag.D {
 
 func countObjects(w source.World) int {
 	return len(w.Ingresses) + len(w.Services) + len(w.EndpointSlices) + len(w.Endpoints) +
-		len(w.Secrets) + len(w.ConfigMaps) + len(w.IngressClasses) + len(w.Namespaces)
+		len(w.Secrets) + len(w.ConfigMaps) + len(w.IngressClasses) + len(w.Namespaces) + len(w.Nodes)
 }
 
 // judge reads a file and decides what becomes of it. It returns whether the objects or diagnostics of the file changed;

@@ -4,6 +4,7 @@
 package source
 
 import (
+	"net/netip"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -97,6 +98,25 @@ type Namespace struct {
 	*corev1.Namespace
 }
 
+// Node is a Node and its place. It is read for its addresses alone.
+type Node struct {
+	Place
+	*corev1.Node
+}
+
+// ResolvedName is what DNS says of a name outside of the cluster. The translator asks nobody: what it wants to know is
+// Gateway.OutsideNames, and whoever runs it puts the answers here.
+type ResolvedName struct {
+	// Name is in lower case, without a dot at its end.
+	Name string
+	// Addresses are all that the name has, unfiltered.
+	Addresses []netip.Addr
+	// Aliases are the names that the name stands for, as a chain of CNAME records; of more than one chain, all.
+	Aliases []string
+	// Fault is why there is no fresh answer, empty where there is one. Addresses beside it are of an earlier answer.
+	Fault string
+}
+
 // World is every object that the translator may read. The order within a kind means nothing.
 type World struct {
 	Ingresses      []Ingress
@@ -107,6 +127,9 @@ type World struct {
 	ConfigMaps     []ConfigMap
 	IngressClasses []IngressClass
 	Namespaces     []Namespace
+	Nodes          []Node
+	// Names are the answers of DNS; a name that is not here has not been asked for yet.
+	Names []ResolvedName
 	// Diagnostics are what reading the objects already told: kinds that were skipped, fields that do not exist.
 	Diagnostics []diag.D
 }
@@ -123,6 +146,8 @@ func Merge(parts ...World) World {
 		w.ConfigMaps = append(w.ConfigMaps, p.ConfigMaps...)
 		w.IngressClasses = append(w.IngressClasses, p.IngressClasses...)
 		w.Namespaces = append(w.Namespaces, p.Namespaces...)
+		w.Nodes = append(w.Nodes, p.Nodes...)
+		w.Names = append(w.Names, p.Names...)
 		w.Diagnostics = append(w.Diagnostics, p.Diagnostics...)
 	}
 	return w
@@ -166,6 +191,18 @@ func (m ConfigMap) Origin(field string) diag.Origin {
 // AnnotationOrigin places an annotation of the Service.
 func (s Service) AnnotationOrigin(key string) diag.Origin {
 	o := s.Origin("metadata.annotations[" + key + "]")
+	o.Field, o.Annotation = "", key
+	return o
+}
+
+// Origin places a field of the Namespace.
+func (n Namespace) Origin(field string) diag.Origin {
+	return n.Place.Origin("Namespace", "", n.Name, field)
+}
+
+// AnnotationOrigin places an annotation of the Namespace.
+func (n Namespace) AnnotationOrigin(key string) diag.Origin {
+	o := n.Origin("metadata.annotations[" + key + "]")
 	o.Field, o.Annotation = "", key
 	return o
 }
