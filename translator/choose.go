@@ -99,7 +99,7 @@ func isDefaultClass(cluster, name string, w source.World) bool {
 func read(ing source.Ingress, class string, s dialect.Settings) dialect.Reading {
 	speaksTraefik := traefik.Table.Speaks(ing.Annotations)
 	speaksNginx := nginx.Table.Speaks(ing.Annotations)
-	shape := dialect.Shape{Path: dialect.NativePath}
+	shape := dialect.Shape{Path: dialect.NativePath, HostAnnotation: native.PreserveHost}
 	var ds []diag.D
 	if speaksTraefik || class == traefikClass {
 		// With a second dialect's annotations beside them, what no annotation says is native.

@@ -52,7 +52,10 @@ type Result struct {
 // gives identical results, and bad input becomes a diagnostic.
 func Translate(w source.World, s Settings) Result {
 	ds := slices.Clone(w.Diagnostics)
-	in := resolve.Input{World: w, Services: serviceTraits(w), Settings: s.Resolve}
+	in := resolve.Input{World: w, Services: serviceTraits(w), Namespaces: namespaceTraits(w), Settings: s.Resolve}
+	for _, traits := range in.Namespaces {
+		ds = append(ds, traits.Diagnostics...)
+	}
 	var annotations []diag.Annotation
 	for _, ing := range sortedIngresses(w) {
 		chosen, class, d := s.Selection.choose(ing, w)
@@ -109,6 +112,17 @@ func serviceTraits(w source.World) map[resolve.ServiceKey]model.ServiceTraits {
 			traits = native.Service(s, traits)
 		}
 		out[resolve.ServiceKey{Cluster: s.Cluster, Namespace: s.Namespace, Name: s.Name}] = traits
+	}
+	return out
+}
+
+// namespaceTraits reads the annotations of Namespaces.
+func namespaceTraits(w source.World) map[resolve.NamespaceKey]model.NamespaceTraits {
+	out := map[resolve.NamespaceKey]model.NamespaceTraits{}
+	for _, n := range w.Namespaces {
+		if native.Table.Speaks(n.Annotations) {
+			out[resolve.NamespaceKey{Cluster: n.Cluster, Name: n.Name}] = native.Namespace(n)
+		}
 	}
 	return out
 }

@@ -6,6 +6,7 @@
 package casetest
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -35,6 +36,8 @@ const (
 	probesFile      = "probes.txt"
 	secondFile      = "step2.yaml"
 	secondProbes    = "probes2.txt"
+	dnsFile         = "dns.txt"
+	secondDNS       = "dns2.txt"
 	resentFile      = "resent.txt"
 	// authorityFile is the harness's CA, for --upstream-ca.
 	authorityFile = "ca.pem"
@@ -65,6 +68,8 @@ type Step struct {
 	Probes []Probe
 	// files are the manifests, placeholders expanded, sorted by name.
 	files []txtar.File
+	// names are the answers of DNS.
+	names []source.ResolvedName
 }
 
 // Load reads all cases below root, sorted by name. There must be one at least. The test owns the folders that they need.
@@ -120,28 +125,35 @@ func (c *Case) read(t testing.TB) error {
 	if err := c.readFlags(t); err != nil {
 		return err
 	}
-	if err := c.checkNames(); err != nil {
+	if err := c.checkFiles(); err != nil {
 		return err
 	}
-	if err := c.addStep(inputFile, probesFile); err != nil {
+	if err := c.addStep(stepFiles{inputFile, dnsFile, probesFile}); err != nil {
 		return err
 	}
+	second := stepFiles{inputFile, dnsFile, secondProbes}
 	if c.count(secondFile) > 0 {
-		return c.addStep(secondFile, secondProbes)
+		second.input = secondFile
+	}
+	if c.count(secondDNS) > 0 {
+		second.dns = secondDNS
+	}
+	if second.input == secondFile || second.dns == secondDNS {
+		return c.addStep(second)
 	}
 	for _, name := range []string{secondProbes, resentFile} {
 		if c.count(name) > 0 {
-			return fmt.Errorf("%s without %s", name, secondFile)
+			return fmt.Errorf("%s without %s or %s", name, secondFile, secondDNS)
 		}
 	}
 	return nil
 }
 
 // known are the files that are neither manifests nor for a flag.
-var known = []string{backendsFile, routesFile, diagnosticsFile, probesFile, secondProbes, resentFile}
+var known = []string{backendsFile, routesFile, diagnosticsFile, probesFile, secondProbes, dnsFile, secondDNS, resentFile}
 
-// checkNames finds files that nothing would read, most often misspelt ones.
-func (c *Case) checkNames() error {
+// checkFiles finds files that nothing would read, most often misspelt ones.
+func (c *Case) checkFiles() error {
 	for _, f := range c.archive.Files {
 		if strings.HasSuffix(f.Name, ".yaml") || slices.Contains(known, f.Name) || c.named[strings.Split(f.Name, "/")[0]] {
 			continue
@@ -171,9 +183,13 @@ func (c *Case) file(name string) []byte {
 	return nil
 }
 
-// addStep adds the state that has the given file as its input.yaml.
-func (c *Case) addStep(input, probes string) error {
+// stepFiles are the names of a step's own files.
+type stepFiles struct{ input, dns, probes string }
+
+// addStep adds a state; its input takes the place of input.yaml.
+func (c *Case) addStep(names stepFiles) error {
 	var s Step
+	input, probes := names.input, names.probes
 	for _, f := range c.archive.Files {
 		switch {
 		case !strings.HasSuffix(f.Name, ".yaml") || f.Name == settingsFile:
@@ -191,6 +207,9 @@ func (c *Case) addStep(input, probes string) error {
 	}
 	slices.SortFunc(s.files, func(a, b txtar.File) int { return strings.Compare(a.Name, b.Name) })
 	var err error
+	if s.names, err = parseNames(names.dns, c.file(names.dns)); err != nil {
+		return err
+	}
 	if s.Probes, err = ParseProbes(probes, c.file(probes)); err != nil {
 		return err
 	}
@@ -289,6 +308,7 @@ func (s Step) World() (source.World, error) {
 		}
 		parts = append(parts, w)
 	}
+	parts = append(parts, source.World{Names: s.names})
 	return files.Merge(parts...), nil
 }
 
@@ -335,5 +355,5 @@ func (c *Case) Translate() ([]translator.Result, error) {
 		}
 		out = append(out, translator.Translate(w, settings))
 	}
-	return out, c.checkBackends(out)
+	return out, errors.Join(c.checkBackends(out), c.checkNames(out))
 }

@@ -122,6 +122,10 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 	if d.Status != 0 || d.Backend == "" {
 		return a, nil
 	}
+	if len(d.Endpoints) == 0 {
+		a.Status, a.Why = http.StatusServiceUnavailable, "nobody has looked up "+d.Outside
+		return a, nil
+	}
 	backend, way := j.test.Backend(d.Assignment), j.approach(d)
 	if why := backend.failure(way); why != "" {
 		a.Status, a.Why = http.StatusServiceUnavailable, why

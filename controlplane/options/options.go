@@ -32,6 +32,8 @@ type Options struct {
 	ClusterDomain   string
 	UpstreamCA      string
 	SkipVerify      bool
+	ExternalName    []string
+	DenyCIDR        []string
 	Backends        []string
 	SlashRedirect   bool
 	TraefikPrefix   string
@@ -59,6 +61,8 @@ func (o *Options) Register(fs *pflag.FlagSet) {
 	fs.StringVar(&o.ClusterDomain, "cluster-domain", "cluster.local", "DNS suffix of the cluster's Services")
 	fs.StringVar(&o.UpstreamCA, "upstream-ca", "", "PEM file with CAs of backends, beside the system's")
 	fs.BoolVar(&o.SkipVerify, "upstream-insecure-skip-verify", false, "accept any certificate of a backend")
+	fs.StringSliceVar(&o.ExternalName, "external-name", []string{"cluster"}, "where ExternalName Services may lead: off, or a list of cluster, same-namespace and DNS suffixes of hosts outside, e.g. cluster,example.com")
+	fs.StringSliceVar(&o.DenyCIDR, "deny-cidr", nil, "CIDRs in which no ExternalName outside the cluster may have its address")
 	fs.StringArrayVar(&o.Backends, "backend", nil, "reach Service port NAMESPACE/NAME:PORT at HOST:PORT, as NAMESPACE/NAME:PORT=HOST:PORT; may be repeated")
 	fs.BoolVar(&o.SlashRedirect, "slash-redirect", true, "redirect GET and HEAD of a stripped prefix /foo to /foo/")
 	fs.StringVar(&o.TraefikPrefix, "traefik-path-prefix", prefixElement, "where Traefik's PathPrefix may end: element, or string as in 1.7 (/foo takes /foobar)")
@@ -75,7 +79,7 @@ func (o *Options) Settings() (translator.Settings, error) {
 			Edge: model.Edge{SlashRedirect: o.SlashRedirect},
 		},
 	}
-	err := errors.Join(o.readSelection(&s), o.readEntries(&s), o.readProxies(&s), o.readBackends(&s), o.readTrust(&s), o.readCertificate(&s))
+	err := errors.Join(o.readSelection(&s), o.readEntries(&s), o.readProxies(&s), o.readExternalNames(&s), o.readBackends(&s), o.readTrust(&s), o.readCertificate(&s))
 	if s.Resolve.ClusterDomain == "" {
 		err = errors.Join(err, errors.New("--cluster-domain is empty: write a DNS name, as cluster.local"))
 	}
@@ -164,21 +168,43 @@ func cutLast(s, sep string) (string, string, bool) {
 }
 
 func (o *Options) readProxies(s *translator.Settings) error {
-	for _, text := range o.TrustedProxies {
+	proxies, err := parseRanges(o.TrustedProxies)
+	if err != nil {
+		return fmt.Errorf("--trusted-proxies %w", err)
+	}
+	s.Resolve.Edge.TrustedProxies = proxies
+	return nil
+}
+
+// parseRanges reads CIDRs and addresses, and gives them sorted, each once: Envoy refuses a listener that names a range
+// twice.
+func parseRanges(texts []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range texts {
 		text = strings.TrimSpace(text)
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
 			addr, addrErr := netip.ParseAddr(text)
 			if addrErr != nil {
-				return fmt.Errorf("--trusted-proxies %s: it is neither a CIDR nor an IP address", text)
+				return nil, fmt.Errorf("%s: it is neither a CIDR nor an IP address", text)
 			}
 			p = netip.PrefixFrom(addr, addr.BitLen())
 		}
-		s.Resolve.Edge.TrustedProxies = append(s.Resolve.Edge.TrustedProxies, p.Masked())
+		out = append(out, p.Masked())
 	}
-	// Envoy refuses a listener that names a range twice.
-	slices.SortFunc(s.Resolve.Edge.TrustedProxies, netip.Prefix.Compare)
-	s.Resolve.Edge.TrustedProxies = slices.Compact(s.Resolve.Edge.TrustedProxies)
+	slices.SortFunc(out, netip.Prefix.Compare)
+	return slices.Compact(out), nil
+}
+
+func (o *Options) readExternalNames(s *translator.Settings) error {
+	policy, err := resolve.ParseExternalNames(o.ExternalName)
+	if err != nil {
+		return fmt.Errorf("--external-name %s: %w", strings.Join(o.ExternalName, ","), err)
+	}
+	if policy.Deny, err = parseRanges(o.DenyCIDR); err != nil {
+		return fmt.Errorf("--deny-cidr %w", err)
+	}
+	s.Resolve.ExternalNames = policy
 	return nil
 }
 

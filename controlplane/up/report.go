@@ -142,7 +142,7 @@ func skippedText(ds []diag.D) string {
 	var b strings.Builder
 	count := 0
 	for _, d := range ds {
-		if d.Severity != diag.Info {
+		if d.Severity != diag.Info || d.Code != diag.CodeUnknownKind && d.Code != diag.CodeNotSelected {
 			continue
 		}
 		if count++; count <= skippedMax {

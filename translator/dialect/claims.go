@@ -29,6 +29,8 @@ type Shape struct {
 	Closed   *model.Closed
 	// SharesPaths has several backends on one path share its requests, as in Traefik 1.7; else they are a conflict.
 	SharesPaths bool
+	// HostAnnotation is as in model.Claim.
+	HostAnnotation string
 	// Annotations are the places of the annotations that shaped the rules.
 	Annotations []diag.Origin
 	// Annotated is what became of all annotations that were read.
@@ -155,7 +157,8 @@ func (b *builder) claim(host model.Host, r PathClaim, backend model.BackendRef, 
 	c := model.Claim{
 		Object: b.id(), Index: len(b.out.Claims), Entries: b.shape.Entries, Host: host, Path: r.Match, StandIn: r.StandIn,
 		Priority: b.shape.Priority, RuleLength: ruleLength(host, r.RuleType, path),
-		Backends: []model.BackendRef{backend}, Policies: b.shape.Policies, Closed: cmp.Or(b.shape.Closed, r.Closed),
+		Backends: []model.BackendRef{backend}, Policies: b.shape.Policies, HostAnnotation: b.shape.HostAnnotation,
+		Closed:  cmp.Or(b.shape.Closed, r.Closed),
 		Origins: append(model.Origins{backend.Origin}, b.shape.Annotations...),
 	}
 	c.Policies.Strip, c.Policies.ReplacePath = r.Strip, r.Replace
@@ -184,7 +187,7 @@ func (b *builder) defaultBackend(backend *networkingv1.IngressBackend) {
 	c := model.Claim{
 		Object: b.id(), Index: len(b.out.Claims), Entries: b.shape.Entries, Host: model.AnyHost, Path: model.Prefix("/"),
 		Rank: model.RankDefault, Backends: []model.BackendRef{b.backend(*backend, at)}, Policies: b.shape.Policies,
-		Closed:  b.shape.Closed,
+		HostAnnotation: b.shape.HostAnnotation, Closed: b.shape.Closed,
 		Origins: append(model.Origins{at}, b.shape.Annotations...),
 	}
 	b.out.Claims = append(b.out.Claims, c)

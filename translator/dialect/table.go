@@ -31,8 +31,9 @@ type Kind string
 
 // The kinds that carry annotations.
 const (
-	OnIngress Kind = "Ingress"
-	OnService Kind = "Service"
+	OnIngress   Kind = "Ingress"
+	OnService   Kind = "Service"
+	OnNamespace Kind = "Namespace"
 )
 
 // indefinite is the kind with its article.

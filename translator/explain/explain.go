@@ -311,8 +311,17 @@ func (n *narrator) to(d Decision, t model.Target) Decision {
 	if b.TLS != nil && b.TLS.SkipVerify {
 		n.note("the certificate of %s is not verified (upstream-insecure-skip-verify)", b.Name)
 	}
-	if len(a.Endpoints) == 0 {
+	if a.Outside != nil {
+		d.Outside = a.Outside.Name
+	}
+	switch {
+	case len(a.Endpoints) > 0:
+	case a.Outside == nil:
 		d.Status, d.Reason = http.StatusServiceUnavailable, "the backend has no ready endpoints"
+	case a.Outside.Asked:
+		d.Status, d.Reason = http.StatusServiceUnavailable, d.Outside+" has no address that may be connected to"
+	default:
+		n.note("%s is outside of the cluster; its addresses are looked up when it is served, and were not for this answer", d.Outside)
 	}
 	return d
 }
@@ -323,12 +332,7 @@ func (n *narrator) backend(name string) (model.Backend, model.Assignment) {
 		panic("explain: the model has no backend " + name)
 	}
 	b := n.gateway.Backends[i]
-	for _, a := range n.gateway.Assignments {
-		if a.Name == b.Assignment {
-			return b, a
-		}
-	}
-	return b, model.Assignment{}
+	return b, assignmentOf(n.gateway, b.Assignment)
 }
 
 func (n *narrator) addOrigins(more ...model.Origins) {

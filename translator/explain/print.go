@@ -29,7 +29,7 @@ func Print(g model.Gateway) string {
 		p.add("backends")
 	}
 	for _, b := range g.Backends {
-		p.add("  "+backendText(b, endpointsOf(g, b.Assignment)), b.Origins...)
+		p.add("  "+backendText(b, assignmentOf(g, b.Assignment)), b.Origins...)
 	}
 	if len(g.Certificates) > 0 || g.Default != nil {
 		p.add("certificates")
@@ -172,7 +172,7 @@ func targetsText(targets []model.Target) string {
 	return strings.Join(parts, "  ")
 }
 
-func backendText(b model.Backend, endpoints []string) string {
+func backendText(b model.Backend, a model.Assignment) string {
 	words := []string{b.Name}
 	if b.TLS != nil {
 		words = append(words, tlsWords(*b.TLS)...)
@@ -180,7 +180,14 @@ func backendText(b model.Backend, endpoints []string) string {
 	if !strings.HasPrefix(b.Name, b.Assignment) {
 		words = append(words, "by "+b.Assignment)
 	}
+	var endpoints []string
+	for _, e := range a.Endpoints {
+		endpoints = append(endpoints, e.String())
+	}
 	words = append(words, "at "+orNone(strings.Join(endpoints, " ")))
+	if a.Outside != nil {
+		words = append(words, "of "+a.Outside.Name)
+	}
 	return strings.Join(words, "  ")
 }
 
@@ -202,15 +209,12 @@ func tlsWords(t model.UpstreamTLS) []string {
 	return words
 }
 
-func endpointsOf(g model.Gateway, assignment string) []string {
-	var out []string
+// assignmentOf is the assignment of a name, the zero value where the model has none.
+func assignmentOf(g model.Gateway, name string) model.Assignment {
 	for _, a := range g.Assignments {
-		if a.Name != assignment {
-			continue
-		}
-		for _, e := range a.Endpoints {
-			out = append(out, e.String())
+		if a.Name == name {
+			return a
 		}
 	}
-	return out
+	return model.Assignment{}
 }

@@ -100,6 +100,9 @@ type Decision struct {
 	Protocol   model.Protocol     `json:"protocol,omitempty"`
 	TLS        *model.UpstreamTLS `json:"tls,omitempty"`
 	Endpoints  []string           `json:"endpoints,omitempty"`
+	// Outside is the name outside of the cluster whose addresses the endpoints are. Where there are none, and Status is 0,
+	// nobody has looked them up.
+	Outside string `json:"outside,omitempty"`
 	// Host, Path (with the query) and Headers are what the backend sees. Headers that belong to a connection, and what
 	// a proxy adds of its own, such as X-Request-Id, are left out.
 	Host    string      `json:"host,omitempty"`
@@ -236,7 +239,7 @@ func (d Decision) shares(t *text) {
 
 // where is the backend and its endpoints.
 func (d Decision) where() string {
-	return d.Backend + d.security() + " at " + orNone(strings.Join(d.Endpoints, ", "))
+	return d.Backend + d.security() + " at " + d.endpoints()
 }
 
 func (d Decision) headers(t *text) {
@@ -244,6 +247,19 @@ func (d Decision) headers(t *text) {
 		if v := d.Headers.Values(name); len(v) > 0 {
 			t.line("", "%s: %s", name, strings.Join(v, ", "))
 		}
+	}
+}
+
+// endpoints says what the backend is reached at.
+func (d Decision) endpoints() string {
+	endpoints := strings.Join(d.Endpoints, ", ")
+	switch {
+	case d.Outside == "":
+		return orNone(endpoints)
+	case endpoints == "" && d.Status == 0:
+		return d.Outside + ", resolved when served"
+	default:
+		return orNone(endpoints) + ", of " + d.Outside
 	}
 }
 

@@ -13,6 +13,8 @@ type Gateway struct {
 	Tables      []Table
 	Backends    []Backend
 	Assignments []Assignment
+	// OutsideNames are the names outside of the cluster whose addresses are wanted, sorted.
+	OutsideNames []string
 	// Bundles and ClientCertificates are those that backends name, sorted by name.
 	Bundles            []Bundle
 	ClientCertificates []ClientCertificate
@@ -115,10 +117,19 @@ type Backend struct {
 
 // Assignment is the endpoints of a Service port.
 type Assignment struct {
-	// Name is NS/SERVICE/PORT of the Service that has the endpoints.
+	// Name is NS/SERVICE/PORT of the Service that has the endpoints, or of the ExternalName that leads out of the cluster.
 	Name      string
 	Endpoints []netip.AddrPort
-	Origins   Origins
+	// Outside is the name outside of the cluster whose addresses the endpoints are, nil for a Service's.
+	Outside *OutsideName
+	Origins Origins
+}
+
+// OutsideName is a DNS name outside of the cluster.
+type OutsideName struct {
+	Name string
+	// Asked says that DNS was asked for its addresses.
+	Asked bool
 }
 
 // Certificate is a key pair and the names it is served for.

@@ -124,6 +124,8 @@ type Claim struct {
 	// Backends share the requests by weight. There is one at least, and one is the usual case.
 	Backends []BackendRef
 	Policies Policies
+	// HostAnnotation is the annotation by which the object's dialect has Host replaced; messages name it.
+	HostAnnotation string
 	// Closed, where not nil, has the route answer 503 in place of its backends, because something that restricts
 	// access could not be applied or the path cannot be matched.
 	Closed *Closed
@@ -142,6 +144,17 @@ type ServiceTraits struct {
 	Protocol Protocol
 	// UpstreamTLS counts, key by key, where the Ingress does not say.
 	UpstreamTLS UpstreamTLSClaim
+	// ExternalNameFrom are the other namespaces whose ExternalNames may lead to the Service.
+	ExternalNameFrom []string
+}
+
+// NamespaceTraits are what a Namespace's annotations say.
+type NamespaceTraits struct {
+	Diagnostics []diag.D
+	// Closed has the routes of the namespace's Ingresses answer 503.
+	Closed *Closed
+	// ExternalNameFrom are the other namespaces whose ExternalNames may lead to any Service of this one.
+	ExternalNameFrom []string
 }
 
 // Closed is why a route answers 503.

@@ -29,6 +29,10 @@ type backendResolver struct {
 	assignments map[string]model.Assignment
 	usedAddress map[int]bool
 	credentials credentials
+	names       nameRules
+	answers     map[string]source.ResolvedName
+	// guard is made when the first name outside of the cluster needs it; nil before.
+	guard       *addressGuard
 	diagnostics []diag.D
 }
 
@@ -37,9 +41,13 @@ func newBackendResolver(in Input) *backendResolver {
 		in: in, services: map[ServiceKey]source.Service{}, endpoints: indexEndpoints(in.World),
 		backends: map[string]model.Backend{}, assignments: map[string]model.Assignment{}, usedAddress: map[int]bool{},
 		credentials: newCredentials(in.World),
+		names:       nameRules{clusterDomain: in.Settings.ClusterDomain, known: knownNames(in)}, answers: map[string]source.ResolvedName{},
 	}
 	for _, s := range in.World.Services {
 		r.services[ServiceKey{s.Cluster, s.Namespace, s.Name}] = s
+	}
+	for _, n := range in.World.Names {
+		r.answers[n.Name] = n
 	}
 	return r
 }
@@ -47,6 +55,9 @@ func newBackendResolver(in Input) *backendResolver {
 // route resolves one claim; what it refers to in vain closes it.
 func (r *backendResolver) route(c model.Claim) model.Route {
 	route := model.Route{Path: c.Path, Origins: c.Origins, Object: c.Object, Priority: c.Priority, RuleLength: c.RuleLength}
+	if c.Closed == nil {
+		c.Closed = r.in.Namespaces[NamespaceKey{c.Object.Cluster, c.Object.Namespace}].Closed
+	}
 	if c.Closed != nil {
 		route.Action = c.Closed
 		return route
@@ -71,6 +82,18 @@ func (r *backendResolver) checkRedirect(redirect *model.HTTPSRedirect) {
 	r.diagnostics = append(r.diagnostics, diag.New(diag.CodeNoSuchEntry, redirect.Origin, "the https entry is not open here",
 		fmt.Sprintf("requests are redirected to port %d, whoever serves it", r.in.Settings.Edge.HTTPSPublicPort),
 		"open it by --https, or name its port by --https-public-port"))
+}
+
+// checkHost tells of a host outside of the cluster that is asked over https for a Host that is not its own.
+func (r *backendResolver) checkHost(c reference, b model.Backend) {
+	outside := r.assignments[b.Assignment].Outside
+	if outside == nil || b.TLS == nil || c.Policies.ReplaceHost {
+		return
+	}
+	r.diagnostics = append(r.diagnostics, diag.New(diag.CodeForeignHost, c.Backend.Origin,
+		outside.Name+" is outside of the cluster, is spoken to over https, and gets the client's Host",
+		"most such hosts refuse or misroute a Host that is not theirs",
+		fmt.Sprintf("annotate the Ingress with %s: \"false\"", c.HostAnnotation)))
 }
 
 // target is a Service port found: the cluster to make of it and the name that its host goes by.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -155,8 +154,11 @@ func fromLegacy(e source.Endpoints, portName string, choice readiness) ([]netip.
 // endpointsOf finds the endpoints of a claim's Service port: the name of their assignment and the DNS names by which
 // the backend is known, the first one being what stands for it as Host and SNI.
 func (r *backendResolver) endpointsOf(c reference, key ServiceKey, service source.Service, port corev1.ServicePort, mapped *netip.AddrPort) (string, []string, *model.Closed) {
-	names := r.dnsNames(key)
 	external := service.Service != nil && service.Spec.Type == corev1.ServiceTypeExternalName
+	if external && mapped == nil {
+		return r.external(c, service, port)
+	}
+	names := r.dnsNames(key)
 	if external {
 		names = r.externalNames(key.Cluster, service)
 	}
@@ -169,10 +171,6 @@ func (r *backendResolver) endpointsOf(c reference, key ServiceKey, service sourc
 		name := portKey(key, port)
 		r.assignments[name] = model.Assignment{Name: name, Endpoints: []netip.AddrPort{*mapped}, Origins: model.Origins{c.Backend.Origin}}
 		return name, names, nil
-	}
-	if external {
-		assignment, closed := r.external(c, service, port)
-		return assignment, names, closed
 	}
 	return r.assign(c, key, service, port), names, nil
 }
@@ -194,25 +192,6 @@ func (r *backendResolver) assign(c reference, key ServiceKey, service source.Ser
 	return name
 }
 
-// externalName is where an ExternalName points to, in lower case without the dot at its end.
-func externalName(s source.Service) string {
-	return strings.ToLower(strings.TrimSuffix(s.Spec.ExternalName, "."))
-}
-
-// externalNames are the names of an ExternalName's target: as written, and where it is a Service of the cluster, as
-// that Service is known.
-func (r *backendResolver) externalNames(cluster string, s source.Service) []string {
-	names := []string{externalName(s)}
-	if key, inside := r.parseClusterName(cluster, names[0]); inside {
-		for _, n := range r.dnsNames(key) {
-			if n != names[0] {
-				names = append(names, n)
-			}
-		}
-	}
-	return names
-}
-
 // portKey names a Service port: by number, or by name where a Service that is only mapped has no number.
 func portKey(key ServiceKey, port corev1.ServicePort) string {
 	return key.String() + "/" + portText(model.PortRef{Number: port.Port, Name: portNameWithoutNumber(port)})
@@ -229,60 +208,4 @@ func portNameWithoutNumber(port corev1.ServicePort) string {
 func (r *backendResolver) dnsNames(key ServiceKey) []string {
 	short := key.Name + "." + key.Namespace + ".svc"
 	return []string{short, short + "." + r.in.Settings.ClusterDomain}
-}
-
-// external resolves an ExternalName that names a Service of the cluster to that Service's endpoints, without DNS.
-func (r *backendResolver) external(c reference, service source.Service, port corev1.ServicePort) (string, *model.Closed) {
-	name := externalName(service)
-	at := service.Origin("spec.externalName")
-	key, inside := r.parseClusterName(c.Object.Cluster, name)
-	if !inside {
-		return "", r.closed(diag.New(diag.CodeOutsideName, at,
-			fmt.Sprintf("%q is not the name of a Service of this cluster", service.Spec.ExternalName), "the path answers 503",
-			"name a Service as SERVICE.NAMESPACE.svc."+r.in.Settings.ClusterDomain).With(c.Backend.Origin))
-	}
-	ref := model.PortRef{Number: port.Port}
-	if port.Port == 0 {
-		ref = model.PortRef{Name: port.Name}
-	}
-	to, exists := r.services[key]
-	if mapped := r.mapped(key, ref, to); mapped != nil {
-		name := portKey(key, port)
-		r.assignments[name] = model.Assignment{Name: name, Endpoints: []netip.AddrPort{*mapped}, Origins: model.Origins{at}}
-		return name, nil
-	}
-	if traits := r.in.Services[key]; traits.Closed != nil || traits.Diagnostics != nil {
-		r.diagnostics = append(r.diagnostics, traits.Diagnostics...)
-		if traits.Closed != nil {
-			return "", traits.Closed
-		}
-	}
-	wrong := ""
-	found, hasPort := corev1.ServicePort{}, false
-	switch {
-	case !exists:
-		wrong = fmt.Sprintf("there is no Service %s", key)
-	case to.Spec.Type == corev1.ServiceTypeExternalName:
-		wrong = fmt.Sprintf("Service %s is an ExternalName itself", key)
-	default:
-		if found, hasPort = findPort(to, ref); !hasPort {
-			wrong = fmt.Sprintf("Service %s has no port %s; it has %s", key, portText(ref), portList(to))
-		}
-	}
-	if wrong != "" {
-		return "", r.closed(diag.New(diag.CodeExternalTarget, at, wrong, "the path answers 503",
-			"point the ExternalName at a Service that has endpoints").With(c.Backend.Origin))
-	}
-	r.tellUnusedTarget(c, service, key)
-	return r.assign(c, key, to, found), nil
-}
-
-// parseClusterName reads SERVICE.NAMESPACE.svc with or without the cluster domain.
-func (r *backendResolver) parseClusterName(cluster, name string) (ServiceKey, bool) {
-	name = strings.TrimSuffix(name, "."+r.in.Settings.ClusterDomain)
-	parts := strings.Split(name, ".")
-	if len(parts) != 3 || parts[2] != "svc" || parts[0] == "" || parts[1] == "" {
-		return ServiceKey{}, false
-	}
-	return ServiceKey{cluster, parts[1], parts[0]}, true
 }

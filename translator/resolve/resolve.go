@@ -16,11 +16,13 @@ import (
 type Input struct {
 	Claims []model.Claim
 	TLS    []model.TLSClaim
-	// World is asked for Services, endpoints, Secrets and ConfigMaps only.
+	// World is asked for Services, endpoints, Nodes, Secrets, ConfigMaps and the answers of DNS only.
 	World source.World
 	// Services is what the dialects made of the annotations of Services.
 	Services map[ServiceKey]model.ServiceTraits
-	Settings Settings
+	// Namespaces is the same of Namespaces.
+	Namespaces map[NamespaceKey]model.NamespaceTraits
+	Settings   Settings
 }
 
 // Settings are what resolve knows of the gateway.
@@ -31,6 +33,8 @@ type Settings struct {
 	ClusterDomain string
 	// UpstreamSkipVerify accepts any certificate of a backend.
 	UpstreamSkipVerify bool
+	// ExternalNames says where ExternalName Services may lead.
+	ExternalNames ExternalNames
 	// Backends gives Services an address in place of their endpoints.
 	Backends []BackendAddress
 	// DefaultCertificate serves names without one of their own; nil leaves them without.
@@ -38,6 +42,9 @@ type Settings struct {
 	// DefaultTLSSecret names a Secret to take its place, where Name is not empty.
 	DefaultTLSSecret ServiceKey
 }
+
+// NamespaceKey names a namespace of a cluster.
+type NamespaceKey struct{ Cluster, Name string }
 
 // ServiceKey names a Service, or another namespaced object, of a cluster.
 type ServiceKey struct{ Cluster, Namespace, Name string }
@@ -63,8 +70,10 @@ func Resolve(in Input) (model.Gateway, []diag.D) {
 	}
 	g.Backends, g.Assignments = backends.used(g.Tables)
 	g.Bundles, g.ClientCertificates = backends.credentials.ofBackends(g.Backends)
+	g.OutsideNames = backends.outsideNames()
 	ds = append(ds, backends.diagnostics...)
 	ds = append(ds, backends.unusedAddresses()...)
+	ds = append(ds, in.Settings.ExternalNames.entryDiagnostics(backends.names)...)
 	certificates, more := resolveCertificates(in)
 	g.Certificates, g.Default = certificates.own, certificates.byDefault
 	return g, append(ds, more...)

@@ -53,6 +53,7 @@ func (r *backendResolver) look(c reference) model.Target {
 	}
 	r.backends[found.backend.Name] = found.backend
 	t.Backend = found.backend.Name
+	r.checkHost(c, found.backend)
 	if c.Policies.ReplaceHost {
 		t.Host = found.name
 	}

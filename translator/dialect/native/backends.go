@@ -8,6 +8,9 @@ import (
 	"github.com/postern-gateway/postern/translator/model"
 )
 
+// PreserveHost is the whole key of preserve-host.
+const PreserveHost = "postern.dev/preserve-host"
+
 var backends = []dialect.Annotation{
 	{
 		Key: "preserve-host", On: dialect.OnIngress, Type: "true or false", Support: dialect.Applied,

@@ -1,5 +1,5 @@
-// Package native reads Postern's own annotations, which may stand on an Ingress of any dialect and on its Services. An
-// Ingress that no other dialect claims is read as networking.k8s.io/v1 says, and by these.
+// Package native reads Postern's own annotations, which may stand on an Ingress of any dialect, on Services and on
+// Namespaces. An Ingress that no other dialect claims is read as networking.k8s.io/v1 says, and by these.
 //
 // Each file holds one family: its entries in the table and the code that applies them.
 package native
@@ -17,7 +17,7 @@ import (
 var Table = &dialect.Table{
 	Name:        "postern",
 	Prefixes:    []string{"postern.dev/"},
-	Annotations: dialect.MarkRestricting(slices.Concat(backends, upstream)),
+	Annotations: dialect.MarkRestricting(slices.Concat(backends, upstream, externalNames)),
 }
 
 // Annotate adds what Postern's own annotations say to the shape that an Ingress's dialect gave it.
@@ -37,6 +37,7 @@ func Service(s source.Service, traits model.ServiceTraits) model.ServiceTraits {
 	r := dialect.Read(Table, dialect.OnService, s.Annotations, s.AnnotationOrigin)
 	traits = serviceBackends(r, traits)
 	traits = serviceUpstream(r, traits)
+	traits.ExternalNameFrom = readExternalNames(r)
 	if traits.Closed == nil {
 		traits.Closed = r.Closed
 	}

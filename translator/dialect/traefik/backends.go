@@ -9,6 +9,9 @@ import (
 	"github.com/postern-gateway/postern/translator/source"
 )
 
+// preserveHost is the whole key of preserve-host, in its most usual spelling.
+const preserveHost = "traefik.ingress.kubernetes.io/preserve-host"
+
 var backends = []dialect.Annotation{
 	{
 		Key: "preserve-host", Aliases: []string{"traefik.frontend.passHostHeader"}, On: dialect.OnIngress,

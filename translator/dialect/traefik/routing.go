@@ -57,7 +57,7 @@ var ruleTypes = []string{rulePath, rulePathPrefix, rulePathStrip, rulePathPrefix
 // in what no annotation says, and so shares no paths either.
 func Shape(ing source.Ingress, s dialect.Settings, protocol model.Protocol) (dialect.Shape, []diag.D) {
 	r := dialect.Read(Table, dialect.OnIngress, ing.Annotations, ing.AnnotationOrigin)
-	shape := dialect.Shape{Path: dialect.NativePath, Policies: model.Policies{Protocol: protocol}}
+	shape := dialect.Shape{Path: dialect.NativePath, Policies: model.Policies{Protocol: protocol}, HostAnnotation: preserveHost}
 	// service-weights is not applied yet: an even share might be fifty times what a backend was meant to get.
 	_, _, weighted := r.Value("service-weights")
 	shape.SharesPaths = protocol == model.ProtocolFromPort && !weighted

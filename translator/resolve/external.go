@@ -1,0 +1,321 @@
+package resolve
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+// closesPath is what a refused ExternalName costs; noPolicy is the way out of what is always refused.
+const (
+	closesPath = "the path answers 503"
+	noPolicy   = "no --external-name allows it: point the ExternalName elsewhere"
+)
+
+// externalService is an ExternalName that a claim refers to, and its port.
+type externalService struct {
+	claim   reference
+	service source.Service
+	port    corev1.ServicePort
+}
+
+func (e externalService) at() diag.Origin { return e.service.Origin("spec.externalName") }
+
+// name is where it points to.
+func (e externalService) name() string { return canonicalName(e.service.Spec.ExternalName) }
+
+// key is the key of the ExternalName itself.
+func (e externalService) key() ServiceKey {
+	return ServiceKey{e.claim.Object.Cluster, e.service.Namespace, e.service.Name}
+}
+
+// refuse closes the path of a claim whose ExternalName may or can not be followed.
+func (r *backendResolver) refuse(e externalService, code diag.Code, message, fix string) *model.Closed {
+	return r.closed(diag.New(code, e.at(), message, closesPath, fix).With(e.claim.Backend.Origin))
+}
+
+// external follows an ExternalName as the policy allows: to the endpoints of a Service of the cluster, without DNS, or
+// to the addresses that DNS gives a name outside.
+func (r *backendResolver) external(c reference, service source.Service, port corev1.ServicePort) (string, []string, *model.Closed) {
+	e := externalService{claim: c, service: service, port: port}
+	if fault := syntaxFault(service.Spec.ExternalName); fault != "" {
+		return "", nil, r.refuse(e, diag.CodeNameRefused, fmt.Sprintf("%q leads nowhere: %s", service.Spec.ExternalName, fault),
+			"write a DNS name, or SERVICE.NAMESPACE.svc."+r.in.Settings.ClusterDomain)
+	}
+	var name string
+	var closed *model.Closed
+	if key, inside := r.parseClusterName(c.Object.Cluster, e.name()); inside {
+		name, closed = r.inside(e, key)
+	} else {
+		name, closed = r.outside(e)
+	}
+	return name, r.externalNames(c.Object.Cluster, service), closed
+}
+
+// externalNames are the names of an ExternalName's target: as written, and where it is a Service of the cluster, as
+// that Service is known.
+func (r *backendResolver) externalNames(cluster string, s source.Service) []string {
+	names := []string{canonicalName(s.Spec.ExternalName)}
+	if key, inside := r.parseClusterName(cluster, names[0]); inside {
+		for _, n := range r.dnsNames(key) {
+			if n != names[0] {
+				names = append(names, n)
+			}
+		}
+	}
+	return names
+}
+
+// parseClusterName reads SERVICE.NAMESPACE.svc with or without the cluster domain.
+func (r *backendResolver) parseClusterName(cluster, name string) (ServiceKey, bool) {
+	name = strings.TrimSuffix(name, "."+r.in.Settings.ClusterDomain)
+	parts := strings.Split(name, ".")
+	if len(parts) != 3 || parts[2] != "svc" || parts[0] == "" || parts[1] == "" {
+		return ServiceKey{}, false
+	}
+	return ServiceKey{cluster, parts[1], parts[0]}, true
+}
+
+// What no policy lets an ExternalName lead to.
+const (
+	systemNamespace = "kube-system"
+	apiNamespace    = "default"
+	apiService      = "kubernetes"
+	// nameLabel, at nameOfOurs, marks Postern's own Services (Kubernetes: Recommended Labels). As it can only refuse,
+	// nobody gains by setting it, and nobody but their owner can take it off them.
+	nameLabel  = "app.kubernetes.io/name"
+	nameOfOurs = "postern"
+)
+
+// serviceFault says why no policy lets an ExternalName lead to a Service, empty where one may.
+func (r *backendResolver) serviceFault(key ServiceKey) string {
+	to := r.services[key]
+	switch {
+	case key.Namespace == systemNamespace:
+		return "namespace " + systemNamespace + " is not to be reached by an ExternalName"
+	case key.Namespace == apiNamespace && key.Name == apiService:
+		return "the API server is not to be reached by an ExternalName"
+	case slices.Contains(r.in.Settings.ExternalNames.OwnServices, key), to.Service != nil && to.Labels[nameLabel] == nameOfOurs:
+		return fmt.Sprintf("Service %s is one of Postern's own, which are not to be reached by an ExternalName", key)
+	}
+	return ""
+}
+
+// inside follows an ExternalName to a Service of the cluster, where the policy allows it.
+func (r *backendResolver) inside(e externalService, key ServiceKey) (string, *model.Closed) {
+	if fault := r.serviceFault(key); fault != "" {
+		return "", r.refuse(e, diag.CodeNameRefused, fault, noPolicy)
+	}
+	if closed := r.checkScope(e, key); closed != nil {
+		return "", closed
+	}
+	ref := model.PortRef{Number: e.port.Port}
+	if e.port.Port == 0 {
+		ref = model.PortRef{Name: e.port.Name}
+	}
+	r.noteTargetPort(e)
+	to, exists := r.services[key]
+	if mapped := r.mapped(key, ref, to); mapped != nil {
+		name := portKey(key, e.port)
+		r.assignments[name] = model.Assignment{Name: name, Endpoints: []netip.AddrPort{*mapped}, Origins: model.Origins{e.at()}}
+		return name, nil
+	}
+	if traits := r.in.Services[key]; traits.Closed != nil || traits.Diagnostics != nil {
+		r.diagnostics = append(r.diagnostics, traits.Diagnostics...)
+		if traits.Closed != nil {
+			return "", traits.Closed
+		}
+	}
+	wrong := ""
+	found, hasPort := corev1.ServicePort{}, false
+	switch {
+	case !exists:
+		wrong = fmt.Sprintf("there is no Service %s", key)
+	case to.Spec.Type == corev1.ServiceTypeExternalName:
+		wrong = fmt.Sprintf("Service %s is an ExternalName itself", key)
+	default:
+		if found, hasPort = findPort(to, ref); !hasPort {
+			wrong = fmt.Sprintf("Service %s has no port %s; it has %s", key, portText(ref), portList(to))
+		}
+	}
+	if wrong != "" {
+		return "", r.refuse(e, diag.CodeExternalTarget, wrong, "point the ExternalName at a Service that has endpoints")
+	}
+	r.tellUnusedTarget(e.claim, e.service, key)
+	return r.assign(e.claim, key, to, found), nil
+}
+
+// checkScope closes the path of an ExternalName to a Service that the policy does not allow.
+func (r *backendResolver) checkScope(e externalService, key ServiceKey) *model.Closed {
+	policy := r.in.Settings.ExternalNames
+	switch {
+	case policy.Scope == ScopeCluster:
+		return nil
+	case policy.Scope == ScopeNone:
+		word := externalNameCluster
+		if key.Namespace == e.service.Namespace {
+			word = externalNameSameNamespace
+		}
+		return r.refuse(e, diag.CodeNameNotAllowed, fmt.Sprintf("Service %s is of the cluster, and --external-name %s allows none", key, policy),
+			"give "+policy.with(word))
+	case key.Namespace == e.service.Namespace, r.letsIn(key, e.service.Namespace):
+		return nil
+	}
+	// What is wrong with its annotations may be why it lets nobody in.
+	r.diagnostics = append(r.diagnostics, r.in.Services[key].Diagnostics...)
+	return r.refuse(e, diag.CodeNameNotAllowed, fmt.Sprintf("Service %s is of another namespace, and --external-name is %s", key, policy),
+		fmt.Sprintf("annotate Service %s or Namespace %s with %s: %s, or give --external-name %s",
+			key, key.Namespace, allowAnnotation, e.service.Namespace, externalNameCluster))
+}
+
+// letsIn says whether a Service, or its Namespace, lets the ExternalNames of another namespace in.
+func (r *backendResolver) letsIn(key ServiceKey, from string) bool {
+	return slices.Contains(r.in.Services[key].ExternalNameFrom, from) ||
+		slices.Contains(r.in.Namespaces[NamespaceKey{key.Cluster, key.Namespace}].ExternalNameFrom, from)
+}
+
+// noteTargetPort tells that an ExternalName's own targetPort is not what an inside target is reached at.
+func (r *backendResolver) noteTargetPort(e externalService) {
+	target := e.port.TargetPort
+	if target == (intstr.IntOrString{}) || target == intstr.FromInt32(e.port.Port) || target == intstr.FromString("") {
+		return
+	}
+	r.diagnostics = append(r.diagnostics, diag.New(diag.CodeExternalPort, r.portOrigin(e.key(), e.port, e.at()),
+		fmt.Sprintf("targetPort %s is not looked at: %s is a Service of the cluster", target.String(), e.name()),
+		fmt.Sprintf("port %d is looked up there", e.port.Port), "").At(diag.Info))
+}
+
+// outside leads to the addresses of a name outside of the cluster, where the policy allows it. Whatever DNS says of the
+// name bears on the endpoints alone: new answers must change nothing else.
+func (r *backendResolver) outside(e externalService) (string, *model.Closed) {
+	name, policy := e.name(), r.in.Settings.ExternalNames
+	if fault := r.names.outsideFault(name); fault != "" {
+		fix := noPolicy
+		if r.names.inside(name) {
+			fix = "name a Service as SERVICE.NAMESPACE.svc." + r.in.Settings.ClusterDomain
+		}
+		return "", r.refuse(e, diag.CodeNameRefused, fmt.Sprintf("%q leads nowhere: %s", name, fault), fix)
+	}
+	if !policy.allows(r.names, name) {
+		fix := "give " + policy.with(name) + ", or name a Service as SERVICE.NAMESPACE.svc." + r.in.Settings.ClusterDomain
+		if parts := strings.SplitN(name, ".", 4); len(parts) == 4 && parts[2] == "svc" {
+			fix = "if it is a Service of this cluster, give --cluster-domain " + parts[3]
+		}
+		return "", r.refuse(e, diag.CodeOutsideName,
+			fmt.Sprintf("%q is outside of the cluster, and --external-name %s does not list it", name, policy), fix)
+	}
+	port, fault := outsidePort(e.port)
+	if fault != "" {
+		return "", r.refuse(e, diag.CodeExternalPort, fault, "give the port a targetPort from 1 to 65535, or none")
+	}
+	key := portKey(e.key(), e.port)
+	if _, done := r.assignments[key]; !done {
+		a := model.Assignment{Name: key, Outside: &model.OutsideName{Name: name}, Origins: model.Origins{e.at()}}
+		for _, addr := range r.outsideAddresses(e, a.Outside) {
+			a.Endpoints = append(a.Endpoints, netip.AddrPortFrom(addr, port))
+		}
+		r.assignments[key] = a
+	}
+	return key, nil
+}
+
+// outsidePort is the port of an outside host: the targetPort where it is a number, else the port.
+func outsidePort(p corev1.ServicePort) (uint16, string) {
+	port := p.Port
+	switch {
+	case p.TargetPort.Type == intstr.String && p.TargetPort.StrVal != "":
+		return 0, fmt.Sprintf("targetPort %q is a name, which means nothing outside of the cluster", p.TargetPort.StrVal)
+	case p.TargetPort.IntVal != 0:
+		port = p.TargetPort.IntVal
+	}
+	if port < 1 || port > 65535 {
+		return 0, fmt.Sprintf("%d is not a port", port)
+	}
+	return uint16(port), ""
+}
+
+// outsideAddresses are the addresses of a name that may be connected to, sorted.
+func (r *backendResolver) outsideAddresses(e externalService, name *model.OutsideName) []netip.Addr {
+	say := func(code diag.Code, severity diag.Severity, message, effect, fix string) {
+		r.diagnostics = append(r.diagnostics, diag.New(code, e.at(), message, effect, fix).With(e.claim.Backend.Origin).At(severity))
+	}
+	answer, asked := r.answers[name.Name]
+	name.Asked = asked
+	switch {
+	case !asked:
+		say(diag.CodeNameUnresolved, diag.Info, name.Name+" has not been asked of DNS",
+			"its addresses are looked up when it is served; until then "+closesPath, "")
+	case len(answer.Addresses) == 0 && answer.Fault == "":
+		answer.Fault = "DNS has no address for it"
+	}
+	if answer.Fault != "" && len(answer.Addresses) == 0 {
+		say(diag.CodeNameUnresolved, diag.Warning, name.Name+": "+answer.Fault, closesPath+" until it has an address", "see whether the name is right")
+	} else if answer.Fault != "" {
+		say(diag.CodeNameUnresolved, diag.Warning, name.Name+": "+answer.Fault, "the addresses of the last good answer stay in use", "see what ails the DNS servers")
+	}
+	left, refused := r.filter(answer)
+	if len(refused) > 0 {
+		severity, effect := diag.Warning, "what is refused is left out"
+		if len(left) == 0 {
+			severity, effect = diag.Error, closesPath
+		}
+		say(diag.CodeAddressRefused, severity, name.Name+": "+strings.Join(refused, "; "), effect,
+			"no --external-name allows it: see what the name is to resolve to")
+	}
+	left = reachable(left, r.in.Settings.ExternalNames.Own)
+	slices.SortFunc(left, netip.Addr.Compare)
+	return slices.Compact(left)
+}
+
+// refusedShown is how many refused addresses of a name are told.
+const refusedShown = 4
+
+// filter parts the addresses of an answer into those that may be connected to and the reasons why others may not.
+func (r *backendResolver) filter(answer source.ResolvedName) (left []netip.Addr, refused []string) {
+	for _, alias := range answer.Aliases {
+		fault := syntaxFault(alias)
+		if fault == "" {
+			fault = r.names.outsideFault(canonicalName(alias))
+		}
+		if fault != "" {
+			return nil, []string{fmt.Sprintf("it is an alias of %q: %s", canonicalName(alias), fault)}
+		}
+	}
+	if r.guard == nil {
+		guard := guardOf(r.in)
+		r.guard = &guard
+	}
+	addresses := slices.Clone(answer.Addresses)
+	slices.SortFunc(addresses, netip.Addr.Compare)
+	for _, addr := range slices.Compact(addresses) {
+		if fault := r.guard.fault(addr); fault != "" {
+			refused = append(refused, fmt.Sprintf("%s is %s", addr, fault))
+		} else {
+			left = append(left, plainAddress(addr))
+		}
+	}
+	if more := len(refused) - refusedShown; more > 0 {
+		refused = append(refused[:refusedShown], fmt.Sprintf("and %d more", more))
+	}
+	return left, refused
+}
+
+// outsideNames are the names whose addresses are wanted, sorted.
+func (r *backendResolver) outsideNames() []string {
+	names := map[string]bool{}
+	for _, a := range r.assignments {
+		if a.Outside != nil {
+			names[a.Outside.Name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
