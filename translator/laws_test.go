@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -61,16 +62,11 @@ func TestShuffledInput(t *testing.T) {
 func shuffled(w source.World, seed uint64) source.World {
 	r := rand.New(rand.NewPCG(seed, 1))
 	out := source.Merge(w)
-	r.Shuffle(len(out.Ingresses), func(i, j int) { out.Ingresses[i], out.Ingresses[j] = out.Ingresses[j], out.Ingresses[i] })
-	r.Shuffle(len(out.Services), func(i, j int) { out.Services[i], out.Services[j] = out.Services[j], out.Services[i] })
-	r.Shuffle(len(out.EndpointSlices), func(i, j int) {
-		out.EndpointSlices[i], out.EndpointSlices[j] = out.EndpointSlices[j], out.EndpointSlices[i]
-	})
-	r.Shuffle(len(out.Secrets), func(i, j int) { out.Secrets[i], out.Secrets[j] = out.Secrets[j], out.Secrets[i] })
-	r.Shuffle(len(out.ConfigMaps), func(i, j int) { out.ConfigMaps[i], out.ConfigMaps[j] = out.ConfigMaps[j], out.ConfigMaps[i] })
-	r.Shuffle(len(out.IngressClasses), func(i, j int) {
-		out.IngressClasses[i], out.IngressClasses[j] = out.IngressClasses[j], out.IngressClasses[i]
-	})
+	fields := reflect.ValueOf(&out).Elem()
+	for i := range fields.NumField() {
+		field := fields.Field(i)
+		r.Shuffle(field.Len(), reflect.Swapper(field.Interface()))
+	}
 	return out
 }
 

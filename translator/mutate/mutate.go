@@ -59,6 +59,9 @@ func copyWorld(w source.World) source.World {
 	for i := range out.ConfigMaps {
 		out.ConfigMaps[i].ConfigMap = out.ConfigMaps[i].DeepCopy()
 	}
+	for i := range out.Namespaces {
+		out.Namespaces[i].Namespace = out.Namespaces[i].DeepCopy()
+	}
 	return out
 }
 
@@ -74,7 +77,7 @@ func (m *mutator) number() int32 {
 }
 
 func (m *mutator) step() {
-	switch m.rand.IntN(9) {
+	switch m.rand.IntN(11) {
 	case 0:
 		m.service()
 	case 1:
@@ -85,6 +88,8 @@ func (m *mutator) step() {
 		m.repeat()
 	case 4:
 		m.upstream()
+	case 5, 6:
+		m.outside()
 	default:
 		m.ingress()
 	}
