@@ -46,6 +46,24 @@ func TestExplainExample(t *testing.T) {
 	}
 }
 
+// TestFilesAskNoDNS: the commands that only read files say so of a name outside of the cluster, and fail for nothing.
+func TestFilesAskNoDNS(t *testing.T) {
+	const outside = "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: x}, spec: {defaultBackend: {service: {name: out, port: {number: 80}}}}}\n---\n" +
+		"{apiVersion: v1, kind: Service, metadata: {name: out}, spec: {type: ExternalName, externalName: a.example.com, ports: [{port: 80}]}}\n"
+	flags := []string{"-f", "-", "--external-name", "example.com"}
+	for command, want := range map[string]string{
+		"explain": "a.example.com, resolved when served", "lint": "looked up when it is served", "translate": "endpoint.v3.ClusterLoadAssignment",
+	} {
+		args := append([]string{command}, flags...)
+		if command == "explain" {
+			args = append(args, "http://h.test/")
+		}
+		if out, _, err := run(t, outside, args...); err != nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %v; want %q in:\n%s", command, err, want, out)
+		}
+	}
+}
+
 func TestLintExitCodes(t *testing.T) {
 	if out, _, err := run(t, "", "lint", "-f", example); err != nil {
 		t.Errorf("the example has errors: %v\n%s", err, out)
@@ -274,6 +292,9 @@ func TestMistakes(t *testing.T) {
 		{[]string{"lint", "-f", example, "--trusted-proxies", "10.0.0.0/99"}, "--trusted-proxies"},
 		{[]string{"lint", "-f", example, "--http", "example.com:80"}, "is not an IP address"},
 		{[]string{"lint", "-f", example, "--traefik-path-prefix", "regex"}, "element or string"},
+		{[]string{"lint", "-f", example, "--external-name", "off,cluster"}, "off stands alone"},
+		{[]string{"lint", "-f", example, "--deny-cidr", "10.0.0.0/8,x"}, "--deny-cidr x"},
+		{[]string{"up", "-f", example, "--dns-server", "dns.test"}, "--dns-server dns.test"},
 	} {
 		if _, _, err := run(t, "", c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("postern %s: %v; want %q", strings.Join(c.args, " "), err, c.want)

@@ -34,6 +34,7 @@ failures of backends. The log stays on standard error.`,
 	in.register(c)
 	outputFlag(c, &config.Output, formatText, formatJSON)
 	c.Flags().StringVar(&config.DataPlane, "data-plane", up.DataPlaneGo, "go or envoy")
+	c.Flags().StringSliceVar(&config.DNSServers, "dns-server", nil, "ADDRESS or ADDRESS:PORT of a DNS server for ExternalNames outside the cluster; may be repeated (default: those of /etc/resolv.conf)")
 	c.Flags().StringVar(&config.EnvoyPath, "envoy-path", "", "Envoy's binary (default: $ENVOY, the one that make envoy installed, or envoy in PATH)")
 	return c
 }

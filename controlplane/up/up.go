@@ -17,11 +17,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/postern-gateway/postern/controlplane/files"
+	"github.com/postern-gateway/postern/controlplane/names"
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/controlplane/xds"
 	"github.com/postern-gateway/postern/dataplane"
 	"github.com/postern-gateway/postern/dataplane/envoyproc"
 	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/source"
 )
 
 // The data planes.
@@ -44,7 +46,9 @@ type Config struct {
 	// DataPlane is DataPlaneGo or DataPlaneEnvoy; EnvoyPath is empty to have Envoy looked for.
 	DataPlane string
 	EnvoyPath string
-	Stdin     io.Reader
+	// DNSServers are asked for names outside of the cluster, as ADDRESS or ADDRESS:PORT; without any, the system's are.
+	DNSServers []string
+	Stdin      io.Reader
 	// Output is OutputText or OutputJSON. As text, Out gets what is served and what changes, Err the diagnostics and the
 	// log; as JSON, Out gets all but the log.
 	Output   string
@@ -61,6 +65,10 @@ func Run(ctx context.Context, c Config) error {
 		return fmt.Errorf("--data-plane %s: write %s or %s", c.DataPlane, DataPlaneGo, DataPlaneEnvoy)
 	}
 	settings, err := c.Options.Settings()
+	if err != nil {
+		return err
+	}
+	resolver, err := newResolver(c.DNSServers)
 	if err != nil {
 		return err
 	}
@@ -92,7 +100,7 @@ func Run(ctx context.Context, c Config) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	r := &runner{config: c, settings: settings, state: state, report: out, folder: folder,
+	r := &runner{config: c, settings: settings, state: state, names: resolver, report: out, folder: folder,
 		log: slog.New(slog.NewTextHandler(c.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	return r.run(ctx)
 }
@@ -121,6 +129,7 @@ type runner struct {
 	config   Config
 	settings translator.Settings
 	state    *files.State
+	names    *names.Resolver
 	report   *report
 	folder   string
 	log      *slog.Logger
@@ -131,8 +140,8 @@ type runner struct {
 type change struct {
 	what string
 	at   time.Time
-	// file is nil where another input changed.
-	file *files.Change
+	// world gives the world that follows the one before; nil leaves it.
+	world func(source.World) source.World
 	// apply changes the settings; nil leaves them.
 	apply func(*translator.Settings)
 }
@@ -146,7 +155,7 @@ func (r *runner) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	world := r.state.World()
-	result := translator.Translate(world, r.settings)
+	result := r.translate(world)
 	if err := r.publish(ctx, group, result, change{}); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -156,24 +165,36 @@ func (r *runner) run(ctx context.Context) error {
 	group.Go(func() error { return r.dataPlane(ctx, socket, result) })
 	group.Go(func() error {
 		r.state.Watch(ctx, func(f files.Change) {
-			send(ctx, changes, change{what: describe(f), at: f.At, file: &f})
+			send(ctx, changes, change{what: describe(f), at: f.At, world: func(before source.World) source.World {
+				f.World.Names = before.Names
+				return f.World
+			}})
 		})
 		return nil
 	})
 	group.Go(func() error { return r.watchCertificate(ctx, changes) })
+	group.Go(func() error {
+		r.names.Run(ctx, func(answers []source.ResolvedName) {
+			send(ctx, changes, change{world: func(before source.World) source.World {
+				before.Names = answers
+				return before
+			}})
+		})
+		return nil
+	})
 	group.Go(func() error {
 		for {
 			select {
 			case <-ctx.Done():
 				return nil
 			case c := <-changes:
-				if c.file != nil {
-					world = c.file.World
+				if c.world != nil {
+					world = c.world(world)
 				}
 				if c.apply != nil {
 					c.apply(&r.settings)
 				}
-				result := translator.Translate(world, r.settings)
+				result := r.translate(world)
 				r.report.diagnostics(result.Diagnostics)
 				if err := r.publish(ctx, group, result, c); err != nil {
 					return err
@@ -182,6 +203,14 @@ func (r *runner) run(ctx context.Context) error {
 		}
 	})
 	return group.Wait()
+}
+
+// translate has the world translated as the machine is now, and the names that it leads to resolved from now on.
+func (r *runner) translate(world source.World) translator.Result {
+	r.settings.Resolve.ExternalNames.Own = r.ownAddresses()
+	result := translator.Translate(world, r.settings)
+	r.names.Want(result.Gateway.OutsideNames)
+	return result
 }
 
 func send(ctx context.Context, to chan<- change, c change) {

@@ -46,6 +46,7 @@ func eachDataPlane(t *testing.T, test func(t *testing.T, dataPlane string)) {
 type gateway struct {
 	t           *testing.T
 	dir         string
+	dns         []string
 	http, https string
 	// output is Config.Output.
 	output   string
@@ -124,7 +125,7 @@ func (g *gateway) config(dataPlane string, change func(*options.Options)) Config
 		change(&o)
 	}
 	return Config{
-		Paths: []string{g.dir}, Options: o, DataPlane: dataPlane, Stdin: strings.NewReader(""),
+		Paths: []string{g.dir}, DNSServers: g.dns, Options: o, DataPlane: dataPlane, Stdin: strings.NewReader(""),
 		Output: g.output, Out: g.out, Err: g.err,
 		OnLive: func(r xds.Revision) { g.live <- r },
 	}
