@@ -135,6 +135,18 @@ func TestParseProbesRefuses(t *testing.T) {
 	}
 }
 
+func TestParseNames(t *testing.T) {
+	got, err := parseNames(dnsFile, []byte("# a comment\na.test 192.0.2.1 alias=b.test fault=the servers fail\nb.test\n"))
+	if err != nil || len(got) != 2 || got[0].Name != "a.test" || len(got[0].Addresses) != 1 || got[0].Aliases[0] != "b.test" || got[0].Fault != "the servers fail" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, bad := range []string{"a.test 192.0.2", "a.test\na.test 192.0.2.1"} {
+		if got, err := parseNames(dnsFile, []byte(bad)); err == nil {
+			t.Errorf("%q gives %+v, want an error", bad, got)
+		}
+	}
+}
+
 // TestDifferences: whatever is stated and not so is found, and nothing else is.
 func TestDifferences(t *testing.T) {
 	want := Want{
