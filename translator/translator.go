@@ -42,7 +42,7 @@ type Result struct {
 	// Diagnostics are sorted by place.
 	Diagnostics []diag.D
 	// Annotations is what became of each annotation of the Ingresses that are served and of the Services that they refer
-	// to, sorted by place.
+	// to, and of Postern's own on Namespaces, sorted by place.
 	Annotations []diag.Annotation
 
 	secrets map[model.Host]*tlsv3.Secret
@@ -53,10 +53,11 @@ type Result struct {
 func Translate(w source.World, s Settings) Result {
 	ds := slices.Clone(w.Diagnostics)
 	in := resolve.Input{World: w, Services: serviceTraits(w), Namespaces: namespaceTraits(w), Settings: s.Resolve}
+	var annotations []diag.Annotation
 	for _, traits := range in.Namespaces {
 		ds = append(ds, traits.Diagnostics...)
+		annotations = append(annotations, traits.Annotated...)
 	}
-	var annotations []diag.Annotation
 	for _, ing := range sortedIngresses(w) {
 		chosen, class, d := s.Selection.choose(ing, w)
 		if !chosen {

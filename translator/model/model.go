@@ -151,6 +151,8 @@ type ServiceTraits struct {
 // NamespaceTraits are what a Namespace's annotations say.
 type NamespaceTraits struct {
 	Diagnostics []diag.D
+	// Annotated is what became of each annotation that is Postern's own.
+	Annotated []diag.Annotation
 	// Closed has the routes of the namespace's Ingresses answer 503.
 	Closed *Closed
 	// ExternalNameFrom are the other namespaces whose ExternalNames may lead to any Service of this one.

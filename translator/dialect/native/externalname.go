@@ -54,5 +54,5 @@ func readExternalNames(r *dialect.Reader) []string {
 func Namespace(n source.Namespace) model.NamespaceTraits {
 	r := dialect.Read(Table, dialect.OnNamespace, n.Annotations, n.AnnotationOrigin)
 	from := readExternalNames(r)
-	return model.NamespaceTraits{Diagnostics: r.Diagnostics, Closed: r.Closed, ExternalNameFrom: from}
+	return model.NamespaceTraits{Diagnostics: r.Diagnostics, Annotated: r.Annotated, Closed: r.Closed, ExternalNameFrom: from}
 }
