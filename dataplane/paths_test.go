@@ -5,6 +5,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 )
 
 // TestPaths sends the targets of match/testdata/paths.txt as bytes, to whichever data planes there are.
@@ -13,13 +16,40 @@ func TestPaths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rest, action := string(text), hcmv3.HttpConnectionManager_UNESCAPE_AND_REDIRECT
+	for rest != "" {
+		rows, more, _ := strings.Cut(rest, "\nslashes ")
+		t.Run(action.String(), func(t *testing.T) { sendPaths(t, rows, action) })
+		var word string
+		word, rest, _ = strings.Cut(more, "\n")
+		action = map[string]hcmv3.HttpConnectionManager_PathWithEscapedSlashesAction{
+			"forward": hcmv3.HttpConnectionManager_UNESCAPE_AND_FORWARD,
+			"reject":  hcmv3.HttpConnectionManager_REJECT_REQUEST,
+			"keep":    hcmv3.HttpConnectionManager_KEEP_UNCHANGED,
+		}[word]
+	}
+}
+
+// withSlashes is a listener with another action on escaped slashes.
+func withSlashes(l *listenerv3.Listener, action hcmv3.HttpConnectionManager_PathWithEscapedSlashesAction) *listenerv3.Listener {
+	filter := l.GetFilterChains()[0].GetFilters()[0]
+	manager := &hcmv3.HttpConnectionManager{}
+	if err := filter.GetTypedConfig().UnmarshalTo(manager); err != nil {
+		panic(err)
+	}
+	manager.PathWithEscapedSlashesAction = action
+	filter.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: typed(manager)}
+	return l
+}
+
+func sendPaths(t *testing.T, rows string, action hcmv3.HttpConnectionManager_PathWithEscapedSlashesAction) {
 	configure := func(t *testing.T, c *controlPlane, p *plane) {
 		b := backend(t)
-		c.set(clusterOf("echo"), assignment("echo", b.Listener.Addr()), listener(t, "http", p.http),
+		c.set(clusterOf("echo"), assignment("echo", b.Listener.Addr()), withSlashes(listener(t, "http", p.http), action),
 			routes("http", host("*", forward(prefix("/"), "echo"))))
 	}
 	onEach(t, configure, func(t *testing.T, c *controlPlane, p *plane) {
-		for line := range strings.Lines(string(text)) {
+		for line := range strings.Lines(rows) {
 			if strings.HasPrefix(line, "#") {
 				continue
 			}

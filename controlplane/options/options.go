@@ -37,6 +37,7 @@ type Options struct {
 	Backends        []string
 	SlashRedirect   bool
 	TraefikPrefix   string
+	EscapedSlashes  string
 }
 
 // The readings of Traefik's PathPrefix.
@@ -65,6 +66,7 @@ func (o *Options) Register(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&o.DenyCIDR, "deny-cidr", nil, "CIDRs in which no ExternalName outside the cluster may have its address")
 	fs.StringArrayVar(&o.Backends, "backend", nil, "reach Service port NAMESPACE/NAME:PORT at HOST:PORT, as NAMESPACE/NAME:PORT=HOST:PORT; may be repeated")
 	fs.BoolVar(&o.SlashRedirect, "slash-redirect", true, "redirect GET and HEAD of a stripped prefix /foo to /foo/")
+	fs.StringVar(&o.EscapedSlashes, "escaped-slashes", model.SlashesRedirect.String(), "paths with %2F or %5C: redirect to the decoded path, forward it decoded, reject, or keep as they are")
 	fs.StringVar(&o.TraefikPrefix, "traefik-path-prefix", prefixElement, "where Traefik's PathPrefix may end: element, or string as in 1.7 (/foo takes /foobar)")
 }
 
@@ -79,7 +81,8 @@ func (o *Options) Settings() (translator.Settings, error) {
 			Edge: model.Edge{SlashRedirect: o.SlashRedirect},
 		},
 	}
-	err := errors.Join(o.readSelection(&s), o.readEntries(&s), o.readProxies(&s), o.readExternalNames(&s), o.readBackends(&s), o.readTrust(&s), o.readCertificate(&s))
+	err := errors.Join(o.readSelection(&s), o.readEntries(&s), o.readProxies(&s), o.readExternalNames(&s), o.readBackends(&s),
+		o.readTrust(&s), o.readCertificate(&s), o.readSlashes(&s))
 	if s.Resolve.ClusterDomain == "" {
 		err = errors.Join(err, errors.New("--cluster-domain is empty: write a DNS name, as cluster.local"))
 	}
@@ -271,6 +274,15 @@ func (o *Options) CertificateFiles() []string {
 		return nil
 	}
 	return []string{filepath.Join(o.TLSCertDir, "tls.crt"), filepath.Join(o.TLSCertDir, "tls.key")}
+}
+
+func (o *Options) readSlashes(s *translator.Settings) error {
+	slashes, err := model.ParseEscapedSlashes(o.EscapedSlashes)
+	if err != nil {
+		return fmt.Errorf("--escaped-slashes %s: %w", o.EscapedSlashes, err)
+	}
+	s.Resolve.Edge.EscapedSlashes = slashes
+	return nil
 }
 
 // readTrust reads the bundle even where nothing is verified by default: an annotation may ask for it.

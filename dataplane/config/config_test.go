@@ -76,13 +76,19 @@ const listenerJSON = `{"name": "https",
    "http2_protocol_options": {"max_concurrent_streams": 100, "initial_stream_window_size": 65536},
    "stream_idle_timeout": "300s", "request_headers_timeout": "10s", "max_request_headers_kb": 30,
    "upgrade_configs": [{"upgrade_type": "websocket"}],
-   "local_reply_config": {"body_format": {"text_format_source": {"inline_string": "%RESPONSE_CODE%\n"}}},
+   "local_reply_config": {"body_format": {"text_format_source": {"inline_string": "%RESPONSE_CODE%\n"}}, "mappers": [{"status_code": 400,
+    "filter": {"extension_filter": {"name": "f", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+     "expression": "response.code_details == 'rbac_access_denied_matched_policy[odd]'"}}}}]},
    "access_log": [{"name": "x", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"}}],
    "early_header_mutation_extensions": [{"name": "e", "typed_config": {
     "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
     "mutations": [{"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}}, {"remove": "Forwarded"},
      {"append": {"header": {"key": "x-real-ip", "value": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"}, "append_action": "ADD_IF_ABSENT"}}]}}],
    "http_filters": [
+    {"name": "envoy.filters.http.rbac", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+     "rules": {"action": "DENY", "policies": {
+      "even": {"principals": [{"any": true}], "permissions": [{"header": {"name": "X-Even", "present_match": true}}]},
+      "odd": {"principals": [{"any": true}], "permissions": [{"url_path": {"path": {"contains": "/.;"}}}, {"not_rule": {"header": {"name": ":authority", "string_match": {"suffix": "t"}}}}]}}}}},
     {"name": "envoy.filters.http.lua", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
      "source_codes": {"prefix-v1": {"inline_string": SCRIPT}}}},
     {"name": "envoy.filters.http.router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": true}}]
@@ -173,6 +179,10 @@ func TestDecode(t *testing.T) {
 		m.MaxHeadersBytes != 30*1024 || m.RequestHeadersTimeout != 10*time.Second || m.MaxConcurrentStreams != 100 || len(m.EarlyMutations) != 3 {
 		t.Errorf("connection manager %+v", m)
 	}
+	if d := m.Denials; len(d) != 2 || d[0].Policy != "even" || d[0].Status != 403 || !d[0].Permissions[0].Header.Present ||
+		d[1].Status != 400 || d[1].Permissions[0].Path.Text != "/.;" || !d[1].Permissions[1].Not || d[1].Permissions[1].Header.Name != ":authority" {
+		t.Errorf("denials %+v", d)
+	}
 	if m.EarlyMutations[1].Remove != "forwarded" || m.EarlyMutations[2].Add.Append != AddIfAbsent {
 		t.Errorf("early mutations %+v", m.EarlyMutations)
 	}
@@ -218,7 +228,15 @@ var spoiled = []struct{ typeURL, resource, old, new, want string }{
 	{ListenerType, listenerJSON, `"codec_type": "AUTO"`, `"codec_type": "HTTP2"`, hcm + "codec_type: only AUTO"},
 	{ListenerType, listenerJSON, `"merge_slashes": true,`, ``, hcm + "merge_slashes: only true"},
 	{ListenerType, listenerJSON, `"normalize_path": true,`, ``, hcm + "normalize_path: only true"},
-	{ListenerType, listenerJSON, `UNESCAPE_AND_REDIRECT`, `KEEP_UNCHANGED`, hcm + "path_with_escaped_slashes_action: only UNESCAPE_AND_REDIRECT"},
+	{ListenerType, listenerJSON, `UNESCAPE_AND_REDIRECT`, `IMPLEMENTATION_SPECIFIC_DEFAULT`, hcm + "path_with_escaped_slashes_action: only one of Envoy's actions"},
+	{ListenerType, listenerJSON, `"DENY"`, `"ALLOW"`, hcm + "http_filters[0].typed_config.RBAC.rules.action: only DENY"},
+	{ListenerType, listenerJSON, `"any": true`, `"any": false`, hcm + "http_filters[0].typed_config.RBAC.rules.policies[even].principals: only any"},
+	{ListenerType, listenerJSON, `"any": true`, `"source_ip": {}`, hcm + `http_filters[0].typed_config.RBAC.rules.policies["even"].principals[0].source_ip` + unsupportedText},
+	{ListenerType, listenerJSON, `"header": {"name": "X-Even", "present_match": true}`, `"any": true`, hcm + `http_filters[0].typed_config.RBAC.rules.policies["even"].permissions[0].any` + unsupportedText},
+	{ListenerType, listenerJSON, `"header": {"name": "X-Even", "present_match": true}`, ``, hcm + "http_filters[0].typed_config.RBAC.rules.policies[even].permissions[0].rule: only header, url_path and not_rule"},
+	{ListenerType, listenerJSON, `response.code_details ==`, `response.code ==`, hcm + "local_reply_config.mappers[0].filter.extension_filter.typed_config.ExpressionFilter.expression: only a test"},
+	{ListenerType, listenerJSON, `matched_policy[odd]`, `matched_policy[none]`, hcm + "local_reply_config.mappers[0].status_code: only 200 to 599, for a policy that there is"},
+	{ListenerType, listenerJSON, `"envoy.filters.http.rbac",`, `"envoy.filters.http.rbac", "disabled": true,`, hcm + "http_filters[0].disabled: only false"},
 	{ListenerType, listenerJSON, `"skip_xff_append": true,`, ``, hcm + "skip_xff_append: only true"},
 	{ListenerType, listenerJSON, `"PASS_THROUGH"`, `"OVERWRITE"`, hcm + "server_header_transformation: only PASS_THROUGH"},
 	{ListenerType, listenerJSON, `"REJECT_REQUEST"`, `"DROP_HEADER"`, hcm + "common_http_protocol_options.headers_with_underscores_action: only REJECT_REQUEST"},
@@ -230,11 +248,11 @@ var spoiled = []struct{ typeURL, resource, old, new, want string }{
 	{ListenerType, listenerJSON, `"key": "x-real-ip"`, `"key": "x real"`, `append.header.key: "x real" is not a header`},
 	{ListenerType, listenerJSON, `%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%`, `%ENVIRONMENT(HOME)%`, `append.header.value: operator %ENVIRONMENT(HOME)% is not supported`},
 	{ListenerType, listenerJSON, `"append_action": "ADD_IF_ABSENT"`, `"keep_empty_value": true`, `append.keep_empty_value` + unsupportedText},
-	{ListenerType, listenerJSON, `envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": true`, `envoy.extensions.filters.http.cors.v3.Cors"`, hcm + "http_filters[1].typed_config: envoy.extensions.filters.http.cors.v3.Cors is not supported"},
-	{ListenerType, listenerJSON, `, "suppress_envoy_headers": true`, ``, hcm + "http_filters[1].typed_config.Router.suppress_envoy_headers: only true"},
-	{ListenerType, listenerJSON, `"prefix-v1"`, `"prefix-v2"`, hcm + `http_filters[0].typed_config.Lua.source_codes: script "prefix-v2" of SHA-256 ` + prefixScriptSHA256 + " is not known"},
+	{ListenerType, listenerJSON, `envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": true`, `envoy.extensions.filters.http.cors.v3.Cors"`, hcm + "http_filters[2].typed_config: envoy.extensions.filters.http.cors.v3.Cors is not supported"},
+	{ListenerType, listenerJSON, `, "suppress_envoy_headers": true`, ``, hcm + "http_filters[2].typed_config.Router.suppress_envoy_headers: only true"},
+	{ListenerType, listenerJSON, `"prefix-v1"`, `"prefix-v2"`, hcm + `http_filters[1].typed_config.Lua.source_codes: script "prefix-v2" of SHA-256 ` + prefixScriptSHA256 + " is not known"},
 	{ListenerType, listenerJSON, `SCRIPT`, `"x = 1"`, `script "prefix-v1" of SHA-256 `},
-	{ListenerType, listenerJSON, `"source_codes"`, `"inline_code": "x", "source_codes"`, hcm + "http_filters[0].typed_config.Lua.inline_code" + unsupportedText},
+	{ListenerType, listenerJSON, `"source_codes"`, `"inline_code": "x", "source_codes"`, hcm + "http_filters[1].typed_config.Lua.inline_code" + unsupportedText},
 	{ListenerType, listenerJSON, `"prefix_len": 8`, `"prefix_len": 99`, `range_matchers[0].ranges[0]: "10.0.0.0"/99 is not a range`},
 	{ListenerType, listenerJSON, `"address": "127.0.0.1"`, `"address": "localhost"`, `address.socket_address.address: "localhost" is not an IP address`},
 	{ListenerType, listenerJSON, `"port_value": 8443`, `"named_port": "x"`, `address.socket_address.named_port` + unsupportedText},

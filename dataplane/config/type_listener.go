@@ -13,6 +13,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
+	rbacfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -54,9 +55,27 @@ type FilterChain struct {
 	TLS  *DownstreamTLS // nil where the chain is plain
 }
 
+// EscapedSlashes is Envoy's path_with_escaped_slashes_action.
+type EscapedSlashes int
+
+// The actions are Envoy's, but for the one that leaves the choice to the implementation.
+const (
+	UnescapeAndRedirect EscapedSlashes = iota
+	UnescapeAndForward
+	RejectRequest
+	KeepUnchanged
+)
+
+var slashesActions = map[hcmv3.HttpConnectionManager_PathWithEscapedSlashesAction]EscapedSlashes{
+	hcmv3.HttpConnectionManager_UNESCAPE_AND_REDIRECT: UnescapeAndRedirect,
+	hcmv3.HttpConnectionManager_UNESCAPE_AND_FORWARD:  UnescapeAndForward,
+	hcmv3.HttpConnectionManager_REJECT_REQUEST:        RejectRequest,
+	hcmv3.HttpConnectionManager_KEEP_UNCHANGED:        KeepUnchanged,
+}
+
 // A ConnectionManager is Envoy's HttpConnectionManager. What a Go data plane always does (normalised paths, merged
-// slashes, redirect of escaped slashes, no trailing dot of a host, headers with underscores refused) has no field:
-// a listener that asks for anything else is refused.
+// slashes, no trailing dot of a host, headers with underscores refused) has no field: a listener that asks for anything
+// else is refused.
 type ConnectionManager struct {
 	RouteConfig string // name of the RouteConfiguration
 	// UseRemoteAddress is set where the peer's own headers are not believed: it is a client, not a proxy of ours.
@@ -69,6 +88,8 @@ type ConnectionManager struct {
 	EarlyMutations        []HeaderMutation
 	LocalReply            Format // body of the proxy's own answers
 	WebSocket             bool
+	EscapedSlashes        EscapedSlashes
+	Denials               []Denial // before any route; the first that applies answers
 }
 
 // DecodeListener reads a Listener resource.
@@ -142,6 +163,7 @@ func decodeManager(m *hcmv3.HttpConnectionManager, at string) (ConnectionManager
 		RequestHeadersTimeout: m.GetRequestHeadersTimeout().AsDuration(),
 		MaxHeadersCount:       int(cmp.Or(common.GetMaxHeadersCount().GetValue(), defaultMaxHeadersCount)),
 		MaxHeadersBytes:       int(cmp.Or(m.GetMaxRequestHeadersKb().GetValue(), defaultMaxHeadersKiB)) * bytesPerKiB,
+		EscapedSlashes:        slashesActions[m.GetPathWithEscapedSlashesAction()],
 		MaxConcurrentStreams: int(min(cmp.Or(m.GetHttp2ProtocolOptions().GetMaxConcurrentStreams().GetValue(),
 			defaultMaxConcurrentH2), http2MaxConcurrentLimit)),
 	}
@@ -175,12 +197,23 @@ func decodeManager(m *hcmv3.HttpConnectionManager, at string) (ConnectionManager
 		}
 		out.EarlyMutations = append(out.EarlyMutations, steps...)
 	}
-	return out, checkFilters(m.GetHttpFilters(), at)
+	if out.Denials, err = decodeFilters(m.GetHttpFilters(), at); err != nil {
+		return ConnectionManager{}, err
+	}
+	for i, mapper := range m.GetLocalReplyConfig().GetMappers() {
+		if err := applyMapper(out.Denials, mapper, index(at, "local_reply_config.mappers", i)); err != nil {
+			return ConnectionManager{}, err
+		}
+	}
+	return out, nil
 }
 
 // checkManagerValues refuses the values of the connection manager that the Go data plane cannot honour.
 func checkManagerValues(m *hcmv3.HttpConnectionManager, at string) error {
+	_, known := slashesActions[m.GetPathWithEscapedSlashesAction()]
 	switch {
+	case !known:
+		return only(at, "path_with_escaped_slashes_action", "one of Envoy's actions by name")
 	case m.GetCodecType() != hcmv3.HttpConnectionManager_AUTO:
 		return only(at, "codec_type", "AUTO")
 	case m.GetRds().GetRouteConfigName() == "":
@@ -191,8 +224,6 @@ func checkManagerValues(m *hcmv3.HttpConnectionManager, at string) error {
 		return only(at, "normalize_path", true)
 	case !m.GetMergeSlashes():
 		return only(at, "merge_slashes", true)
-	case m.GetPathWithEscapedSlashesAction() != hcmv3.HttpConnectionManager_UNESCAPE_AND_REDIRECT:
-		return only(at, "path_with_escaped_slashes_action", "UNESCAPE_AND_REDIRECT")
 	case !m.GetStripTrailingHostDot():
 		return only(at, "strip_trailing_host_dot", true)
 	case m.GetServerHeaderTransformation() != hcmv3.HttpConnectionManager_PASS_THROUGH:
@@ -203,38 +234,45 @@ func checkManagerValues(m *hcmv3.HttpConnectionManager, at string) error {
 	return requireADS(m.GetRds().GetConfigSource(), join(at, "rds.config_source"))
 }
 
-// checkFilters admits the lua filter with known scripts, then the router. Whether the lua filter stands disabled makes
-// no difference: it has no script of its own, and a route that names one switches it on.
-func checkFilters(filters []*hcmv3.HttpFilter, at string) error {
-	for i, f := range filters {
-		filterAt := join(index(at, "http_filters", i), "typed_config")
-		body := f.GetTypedConfig()
-		if i == len(filters)-1 && f.GetDisabled() {
-			return only(index(at, "http_filters", i), "disabled", false)
-		}
-		lua, router := &luav3.Lua{}, &routerv3.Router{}
-		if i < len(filters)-1 && body.MessageIs(lua) {
-			filterAt, err := unpack(body, lua, filterAt)
+// decodeFilters admits the RBAC filter and the lua filter with known scripts, then the router. Whether the lua filter
+// stands disabled makes no difference: it has no script of its own, and a route that names one switches it on.
+func decodeFilters(filters []*hcmv3.HttpFilter, at string) ([]Denial, error) {
+	if len(filters) == 0 {
+		return nil, only(at, "http_filters", "a list that ends with the router")
+	}
+	var denials []Denial
+	last := len(filters) - 1
+	for i, f := range filters[:last] {
+		filterAt := index(at, "http_filters", i)
+		if f.GetTypedConfig().MessageIs(&rbacfilterv3.RBAC{}) {
+			if f.GetDisabled() {
+				return nil, only(filterAt, "disabled", false)
+			}
+			more, err := decodeRBAC(f.GetTypedConfig(), join(filterAt, "typed_config"))
 			if err != nil {
-				return err
+				return nil, err
 			}
-			if err := checkScripts(lua, filterAt); err != nil {
-				return err
-			}
+			denials = append(denials, more...)
 			continue
 		}
-		filterAt, err := unpack(body, router, filterAt)
+		lua := &luav3.Lua{}
+		filterAt, err := unpack(f.GetTypedConfig(), lua, join(filterAt, "typed_config"))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if !router.GetSuppressEnvoyHeaders() {
-			return only(filterAt, "suppress_envoy_headers", true)
-		}
-		if i == len(filters)-1 {
-			return nil
+		if err := checkScripts(lua, filterAt); err != nil {
+			return nil, err
 		}
 	}
-	return only(at, "http_filters", "a list that ends with the router")
+	if filters[last].GetDisabled() {
+		return nil, only(index(at, "http_filters", last), "disabled", false)
+	}
+	router := &routerv3.Router{}
+	filterAt, err := unpack(filters[last].GetTypedConfig(), router, join(index(at, "http_filters", last), "typed_config"))
+	if err == nil && !router.GetSuppressEnvoyHeaders() {
+		err = only(filterAt, "suppress_envoy_headers", true)
+	}
+	return denials, err
 }
 
 // checkScripts knows a script by its name and the hash of its source, so that a changed script is refused, not guessed.

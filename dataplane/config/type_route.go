@@ -208,21 +208,28 @@ func decodeMatch(m *routev3.RouteMatch, at string) (RouteMatch, error) {
 		return RouteMatch{}, fmt.Errorf("%s: no path specifier", at)
 	}
 	for i, h := range m.GetHeaders() {
-		at := index(at, "headers", i)
-		match := HeaderMatch{Name: strings.ToLower(h.GetName()), Invert: h.GetInvertMatch()}
-		switch s := h.GetHeaderMatchSpecifier().(type) {
-		case *routev3.HeaderMatcher_StringMatch:
-			value, err := decodeStringMatch(s.StringMatch, join(at, "string_match"))
-			if err != nil {
-				return RouteMatch{}, err
-			}
-			match.Value = &value
-		case *routev3.HeaderMatcher_PresentMatch:
-			match.Present = s.PresentMatch
-		default:
-			match.Present = true // "if header_match_specifier is not set, the header must be present"
+		match, err := decodeHeaderMatch(h, index(at, "headers", i))
+		if err != nil {
+			return RouteMatch{}, err
 		}
 		out.Headers = append(out.Headers, match)
+	}
+	return out, nil
+}
+
+func decodeHeaderMatch(h *routev3.HeaderMatcher, at string) (HeaderMatch, error) {
+	out := HeaderMatch{Name: strings.ToLower(h.GetName()), Invert: h.GetInvertMatch()}
+	switch s := h.GetHeaderMatchSpecifier().(type) {
+	case *routev3.HeaderMatcher_StringMatch:
+		value, err := decodeStringMatch(s.StringMatch, join(at, "string_match"))
+		if err != nil {
+			return HeaderMatch{}, err
+		}
+		out.Value = &value
+	case *routev3.HeaderMatcher_PresentMatch:
+		out.Present = s.PresentMatch
+	default:
+		out.Present = true // "if header_match_specifier is not set, the header must be present"
 	}
 	return out, nil
 }

@@ -2,6 +2,8 @@ package match
 
 import (
 	"strings"
+
+	"github.com/postern-gateway/postern/dataplane/config"
 )
 
 // A Verdict is what becomes of a request for its path alone.
@@ -17,10 +19,10 @@ const (
 const upperHex = "0123456789ABCDEF"
 
 // Normalize gives the path and query of a request target as Envoy 1.40 leaves them with normalize_path, merge_slashes
-// and path_with_escaped_slashes_action UNESCAPE_AND_REDIRECT: escaped slashes (%2f, %5c) are decoded, and answered by
+// and path_with_escaped_slashes_action: escaped slashes (%2f, %5c) are kept, refused, or decoded and maybe answered by
 // a redirect; backslashes are slashes; escapes of unreserved characters are decoded; dot segments, escaped or not, are
 // resolved; runs of slashes become one. The query is left as it is. Measured on the binary: see TestNormalize.
-func Normalize(target string) (string, Verdict) {
+func Normalize(target string, slashes config.EscapedSlashes) (string, Verdict) {
 	if target == "" || target[0] != '/' || strings.IndexByte(target, '#') >= 0 || !visible(target) {
 		return "", Reject
 	}
@@ -32,11 +34,16 @@ func Normalize(target string) (string, Verdict) {
 		return target, Pass
 	}
 	verdict := Pass
-	unescaped := unescapeSlashes(path)
-	if unescaped != path {
-		verdict = Redirect
+	if unescaped := unescapeSlashes(path); unescaped != path && slashes != config.KeepUnchanged {
+		switch slashes {
+		case config.RejectRequest:
+			return "", Reject
+		case config.UnescapeAndRedirect:
+			verdict = Redirect
+		}
+		path = unescaped
 	}
-	canonical, ok := canonicalize(dropDotParameters(unescaped))
+	canonical, ok := canonicalize(dropDotParameters(path))
 	if !ok {
 		return "", Reject
 	}

@@ -5,36 +5,46 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/postern-gateway/postern/dataplane/config"
 )
 
-// normalized reads testdata/paths.txt, which says where its rows come from.
-func normalized(t testing.TB) (rows []struct {
+type row struct {
+	slashes      config.EscapedSlashes
 	target, want string
 	verdict      Verdict
-}) {
+}
+
+// normalized reads testdata/paths.txt, which says where its rows come from.
+func normalized(t testing.TB) []row {
 	text, err := os.ReadFile("testdata/paths.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	verdicts := map[string]Verdict{"pass": Pass, "redirect": Redirect, "reject": Reject}
+	actions := map[string]config.EscapedSlashes{
+		"forward": config.UnescapeAndForward, "reject": config.RejectRequest, "keep": config.KeepUnchanged,
+	}
+	var rows []row
+	var slashes config.EscapedSlashes
 	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
 		f := append(strings.Fields(line), "")
-		rows = append(rows, struct {
-			target, want string
-			verdict      Verdict
-		}{f[1], f[2], verdicts[f[0]]})
+		switch f[0] {
+		case "#":
+		case "slashes":
+			slashes = actions[f[1]]
+		default:
+			rows = append(rows, row{slashes, f[1], f[2], verdicts[f[0]]})
+		}
 	}
 	return rows
 }
 
 func TestNormalize(t *testing.T) {
 	for _, tc := range normalized(t) {
-		got, verdict := Normalize(tc.target)
+		got, verdict := Normalize(tc.target, tc.slashes)
 		if got != tc.want || verdict != tc.verdict {
-			t.Errorf("Normalize(%q) = %q, %v; Envoy: %q, %v", tc.target, got, verdict, tc.want, tc.verdict)
+			t.Errorf("Normalize(%q, %v) = %q, %v; Envoy: %q, %v", tc.target, tc.slashes, got, verdict, tc.want, tc.verdict)
 		}
 	}
 }
@@ -55,7 +65,7 @@ func TestNormalizeBytes(t *testing.T) {
 		case strings.ContainsRune("\"<>^`{|}", rune(b)):
 			want = "/x%" + hex[b>>4:b>>4+1] + hex[b&15:b&15+1] + "y"
 		}
-		if got, v := Normalize(bare); got != want || v != verdict {
+		if got, v := Normalize(bare, config.UnescapeAndRedirect); got != want || v != verdict {
 			t.Errorf("Normalize(%q) = %q, %v; Envoy: %q, %v", bare, got, v, want, verdict)
 		}
 		escape := "/x%" + hex[b>>4:b>>4+1] + hex[b&15:b&15+1] + "y"
@@ -69,7 +79,7 @@ func TestNormalizeBytes(t *testing.T) {
 			case strings.ContainsRune("-.~_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", rune(b)) && b < 0x80:
 				want = "/x" + string([]byte{b}) + "y"
 			}
-			if got, v := Normalize(sent); got != want || v != verdict {
+			if got, v := Normalize(sent, config.UnescapeAndRedirect); got != want || v != verdict {
 				t.Errorf("Normalize(%q) = %q, %v; Envoy: %q, %v", sent, got, v, want, verdict)
 			}
 		}
@@ -82,7 +92,7 @@ func FuzzNormalize(f *testing.F) {
 		f.Add(tc.target)
 	}
 	f.Fuzz(func(t *testing.T, target string) {
-		path, verdict := Normalize(target)
+		path, verdict := Normalize(target, config.UnescapeAndRedirect)
 		if _, err := url.PathUnescape(target); verdict == Reject || err != nil {
 			return // net/http refuses broken escapes before they come here
 		}
@@ -98,7 +108,7 @@ func FuzzNormalize(f *testing.F) {
 		if strings.Contains(plain, ";") {
 			return // Envoy drops a dot segment's parameters before it decodes dots, so %2e%2e;x comes out as ..;x
 		}
-		if again, verdict := Normalize(path); plain != "//" && (again != path || verdict != Pass) {
+		if again, verdict := Normalize(path, config.UnescapeAndRedirect); plain != "//" && (again != path || verdict != Pass) {
 			t.Errorf("Normalize(%q) = %q, again %q", target, path, again)
 		}
 	})

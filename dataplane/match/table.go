@@ -107,6 +107,15 @@ func TrimHostDot(authority string) string {
 	return strings.TrimSuffix(authority[:at], ".") + authority[at:]
 }
 
+// Denies tells whether a policy refuses a request.
+func Denies(d config.Denial, r Request) bool {
+	path, _, _ := strings.Cut(r.Path, "?")
+	return slices.ContainsFunc(d.Permissions, func(p config.Permission) bool {
+		applies := p.Path != nil && String(*p.Path, path) || p.Header != nil && matchesHeader(p.Header, r)
+		return applies != p.Not
+	})
+}
+
 func matches(m config.RouteMatch, r Request, path string) bool {
 	switch m.Kind {
 	case config.PathExact:

@@ -32,7 +32,7 @@ func (x *exchange) serve() {
 		return
 	}
 	var verdict match.Verdict
-	switch x.path, verdict = match.Normalize(x.path); verdict {
+	switch x.path, verdict = match.Normalize(x.path, x.manager.EscapedSlashes); verdict {
 	case match.Reject:
 		x.reply(http.StatusBadRequest)
 		return
@@ -49,11 +49,18 @@ func (x *exchange) serve() {
 	if x.scheme == "" {
 		x.scheme = x.impliedScheme()
 	}
+	asked := match.Request{Method: x.r.Method, Authority: x.authority, Path: x.path, Header: h}
+	for _, denial := range x.manager.Denials {
+		if match.Denies(denial, asked) {
+			x.reply(denial.Status)
+			return
+		}
+	}
 	table := x.snapshot.routes[x.manager.RouteConfig]
 	proto, named := h["X-Forwarded-Proto"]
 	// Envoy looks for no route where a peer's X-Forwarded-Proto is empty.
 	if table != nil && !(named && strings.Join(proto, "") == "") {
-		x.route = table.Route(match.Request{Method: x.r.Method, Authority: x.authority, Path: x.path, Header: h})
+		x.route = table.Route(asked)
 	}
 	if x.route == nil {
 		x.reply(http.StatusNotFound)

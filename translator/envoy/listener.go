@@ -64,9 +64,9 @@ func listener(entry model.Entry, edge model.Edge) *listenerv3.Listener {
 		}}
 	}
 	if len(edge.TrustedProxies) > 0 {
-		l.FilterChains = append(l.FilterChains, filterChain(entry, trusted))
+		l.FilterChains = append(l.FilterChains, filterChain(entry, edge, trusted))
 	}
-	l.FilterChains = append(l.FilterChains, filterChain(entry, untrusted))
+	l.FilterChains = append(l.FilterChains, filterChain(entry, edge, untrusted))
 	return l
 }
 
@@ -77,12 +77,12 @@ func socketAddress(a netip.AddrPort) *corev3.Address {
 	}}}
 }
 
-func filterChain(entry model.Entry, from peers) *listenerv3.FilterChain {
+func filterChain(entry model.Entry, edge model.Edge, from peers) *listenerv3.FilterChain {
 	chain := &listenerv3.FilterChain{
 		Name: string(from),
 		Filters: []*listenerv3.Filter{{
 			Name:       connectionManagerName,
-			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: typed(connectionManager(entry, from))},
+			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: typed(connectionManager(entry, edge, from))},
 		}},
 	}
 	if entry.TLS {
@@ -96,7 +96,7 @@ func filterChain(entry model.Entry, from peers) *listenerv3.FilterChain {
 	return chain
 }
 
-func connectionManager(entry model.Entry, from peers) *hcmv3.HttpConnectionManager {
+func connectionManager(entry model.Entry, edge model.Edge, from peers) *hcmv3.HttpConnectionManager {
 	return &hcmv3.HttpConnectionManager{
 		StatPrefix: entry.Name,
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
@@ -106,7 +106,7 @@ func connectionManager(entry model.Entry, from peers) *hcmv3.HttpConnectionManag
 		SkipXffAppend:                true,
 		NormalizePath:                wrapperspb.Bool(true),
 		MergeSlashes:                 true,
-		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_UNESCAPE_AND_REDIRECT,
+		PathWithEscapedSlashesAction: slashesAction[edge.EscapedSlashes],
 		StripTrailingHostDot:         true,
 		ServerHeaderTransformation:   hcmv3.HttpConnectionManager_PASS_THROUGH,
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
@@ -128,20 +128,11 @@ func connectionManager(entry model.Entry, from peers) *hcmv3.HttpConnectionManag
 		AccessLog:                     []*accesslogv3.AccessLog{failureLog()},
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{headerMutation(entry, from)},
 		HttpFilters: []*hcmv3.HttpFilter{
+			malformedFilter(),
 			{Name: luaFilterName, Disabled: true, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&luav3.Lua{SourceCodes: scripts()})}},
 			{Name: routerFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&routerv3.Router{SuppressEnvoyHeaders: true})}},
 		},
 	}
-}
-
-// localReplies has the proxy's own answers name their status and nothing else: Envoy's words tell of backends and
-// are for the operator.
-func localReplies() *hcmv3.LocalReplyConfig {
-	return &hcmv3.LocalReplyConfig{BodyFormat: &corev3.SubstitutionFormatString{
-		Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
-			Specifier: &corev3.DataSource_InlineString{InlineString: "%RESPONSE_CODE%\n"},
-		}},
-	}}
 }
 
 // failureLog writes one JSON line for a request whose backend could not be reached, to the proxy's standard output.

@@ -95,8 +95,9 @@ func (b *routeBuilder) emit(match *routev3.RouteMatch, more []*routev3.HeaderMat
 	b.routes = append(b.routes, r)
 }
 
+// closed answers 503, in every spelling of the path: a broader route must not take one of them for its own.
 func (b *routeBuilder) closed() {
-	b.emit(pathMatch(b.route.Path), nil, func(r *routev3.Route) {
+	b.emit(everySpelling(b.route.Path, b.edge.EscapedSlashes), nil, func(r *routev3.Route) {
 		r.Action = directResponse(503)
 	})
 }

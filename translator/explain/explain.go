@@ -97,12 +97,11 @@ type narrator struct {
 
 // tell asks each part in the order in which Envoy has them, until one answers.
 func (n *narrator) tell() {
-	for _, part := range []func() bool{n.enter, n.checkHeaders, n.readPath} {
+	for _, part := range []func() bool{n.enter, n.checkHeaders, n.readPath, n.checkForm} {
 		if answered := part(); answered {
 			return
 		}
 	}
-	n.target.authority = withoutHostDot(n.target.authority)
 	n.headers = forwarded(n.gateway.Edge, n.table.Entry, n.request, n.target.authority)
 	route := n.choose()
 	if route == nil {
@@ -158,13 +157,13 @@ func (n *narrator) checkHeaders() bool {
 }
 
 func (n *narrator) readPath() bool {
-	read := normalise(n.target.path)
+	read := normalise(n.target.path, n.gateway.Edge.EscapedSlashes)
 	n.story.Path = read.path
 	if read.refused != "" {
 		n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: read.refused}
 		return true
 	}
-	if read.unescaped {
+	if read.redirected {
 		n.story.Decision = Decision{
 			Status: http.StatusTemporaryRedirect, Location: read.path + read.query,
 			Reason: "the path has an escaped slash or backslash; the client is asked to say it plainly",
@@ -176,6 +175,21 @@ func (n *narrator) readPath() bool {
 	}
 	n.target.path = read.path + read.query
 	return false
+}
+
+// checkForm refuses a host that is none and a path that still climbs, whatever the route.
+func (n *narrator) checkForm() bool {
+	n.target.authority = withoutHostDot(n.target.authority)
+	path, _, _ := strings.Cut(n.target.path, "?")
+	switch {
+	case !wellFormed(n.target.authority):
+		n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: "the host is neither a name nor an address, with a port or without"}
+	case climbs(path):
+		n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: "the path has a dot segment with parameters or beside an escaped slash"}
+	default:
+		return false
+	}
+	return true
 }
 
 // answer is what the chosen route does.

@@ -21,6 +21,21 @@ func cutPort(authority string) (host, port string) {
 	return authority[:i], authority[i:]
 }
 
+// wellFormed says whether an authority, its trailing dot taken off, is a name or an address, with a port or without.
+func wellFormed(authority string) bool {
+	host, port := cutPort(authority)
+	if port != "" && (len(port) < 2 || len(port) > 6 || strings.Trim(port[1:], "0123456789") != "") {
+		return false
+	}
+	if inside, ok := strings.CutPrefix(host, "["); ok {
+		inside, ok = strings.CutSuffix(inside, "]")
+		return ok && inside != "" && strings.Trim(inside, "0123456789abcdefABCDEF:.") == ""
+	}
+	return host != "" && !strings.HasSuffix(host, ".") && !strings.ContainsFunc(host, func(r rune) bool {
+		return r >= 0x80 || r != '.' && r != '-' && r != '_' && r != '~' && !isAlphanumeric(byte(r))
+	})
+}
+
 // hostName is an authority as hosts are compared: without port, in lower case.
 func hostName(authority string) string {
 	host, _ := cutPort(authority)
@@ -70,11 +85,7 @@ func (n *narrator) choose() *model.Route {
 		n.story.Hosts = append(n.story.Hosts, g.HostTable)
 		for i := range g.routes {
 			r := &g.routes[i]
-			f, _ := r.Action.(*model.Forward)
-			ok, why := matchPath(r.Path, f, path)
-			if !ok && n.redirectsOnly(*r, path) {
-				ok, why = true, "the path begins with "+r.Path.Value
-			}
+			ok, why := n.matches(*r, path)
 			c := Candidate{Host: g.Host, Path: r.Path.String(), Outcome: Lost, Reason: why}
 			if len(r.Origins) > 0 {
 				c.Origin = r.Origins[0]
@@ -91,6 +102,20 @@ func (n *narrator) choose() *model.Route {
 		}
 	}
 	return chosen
+}
+
+// matches says whether a route takes a path, and why or why not.
+func (n *narrator) matches(r model.Route, path string) (bool, string) {
+	f, _ := r.Action.(*model.Forward)
+	ok, why := matchPath(r.Path, f, path)
+	switch _, closed := r.Action.(*model.Closed); {
+	case ok:
+	case n.redirectsOnly(r, path):
+		return true, "the path begins with " + r.Path.Value
+	case closed && (speller{path, n.gateway.Edge.EscapedSlashes == model.SlashesKeep}).spells(r.Path):
+		return true, "some backends read the path as one that is " + r.Path.String()
+	}
+	return ok, why
 }
 
 // redirectsOnly is true for a path that a route would not serve but, by its whole match, sends to HTTPS.

@@ -12,15 +12,15 @@ type reading struct {
 	path string
 	// query begins with ? where there is one; nothing in it is changed.
 	query string
-	// unescaped says that the path had an escaped slash or backslash, which is answered by a redirect.
-	unescaped bool
+	// redirected says that the path had an escaped slash or backslash, which is answered by a redirect.
+	redirected bool
 	// refused is why the request is 400, empty where it is not.
 	refused string
 }
 
-// normalise reads a path as Envoy 1.40 does with normalize_path, merge_slashes and path_with_escaped_slashes_action
-// UNESCAPE_AND_REDIRECT. Every line of its test was first asked of Envoy.
-func normalise(raw string) reading {
+// normalise reads a path as Envoy 1.40 does with normalize_path, merge_slashes and path_with_escaped_slashes_action.
+// Every line of its test was first asked of Envoy.
+func normalise(raw string, slashes model.EscapedSlashes) reading {
 	path, query, asked := strings.Cut(raw, "?")
 	out := reading{path: path}
 	if asked {
@@ -30,8 +30,14 @@ func normalise(raw string) reading {
 		out.refused = why
 		return out
 	}
-	path, out.unescaped = unescapeSlashes(path)
-	path = strings.ReplaceAll(path, `\`, "/")
+	if plain, had := unescapeSlashes(path); had && slashes != model.SlashesKeep {
+		path, out.redirected = plain, slashes == model.SlashesRedirect
+		if slashes == model.SlashesReject {
+			out.refused = "the path has an escaped slash or backslash"
+			return out
+		}
+	}
+	path = strings.ReplaceAll(withoutDotParameters(path), `\`, "/")
 	out.path = mergeSlashes(withoutDots(escape(path)))
 	return out
 }
@@ -88,17 +94,27 @@ func escape(path string) string {
 // escapedDot stands for a dot that came as %2e; a path cannot hold it, see refuses.
 const escapedDot = '\x01'
 
-// withoutDots resolves . and .. elements. An element that begins with plain dots and a semicolon counts too, as path
-// parameters do in some frameworks: /a/..;x/b is /b.
+// withoutDotParameters takes the parameters off dot segments, as some frameworks do: /a/..;x/b is /b. Envoy looks for
+// them before it makes slashes of backslashes, and knows plain dots only; see climbs for what it leaves.
+func withoutDotParameters(path string) string {
+	elements := strings.Split(path, "/")
+	for i, e := range elements {
+		if dots, _, found := strings.Cut(e, ";"); found && (dots == "." || dots == "..") {
+			elements[i] = dots
+		}
+	}
+	return strings.Join(elements, "/")
+}
+
+// withoutDots resolves . and .. elements.
 func withoutDots(path string) string {
 	var kept []string
 	elements := strings.Split(path, "/")[1:]
 	for i, e := range elements {
 		last := i == len(elements)-1
-		plain := strings.ReplaceAll(e, string(escapedDot), ".")
-		switch {
-		case plain == "." || strings.HasPrefix(e, ".;"):
-		case plain == ".." || strings.HasPrefix(e, "..;"):
+		switch plain := strings.ReplaceAll(e, string(escapedDot), "."); plain {
+		case ".":
+		case "..":
 			kept = kept[:max(len(kept)-1, 0)]
 		default:
 			kept = append(kept, plain)
@@ -122,8 +138,10 @@ func mergeSlashes(path string) string {
 	return path
 }
 
-func unreserved(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0
+func unreserved(c byte) bool { return isAlphanumeric(c) || strings.IndexByte("-._~", c) >= 0 }
+
+func isAlphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
 func unhex(hi, lo byte) (byte, bool) {

@@ -28,6 +28,7 @@ func TestNormaliseReadsPathsAsEnvoyDoes(t *testing.T) {
 		{"/a/..;", "/", ""},
 		{"/a/.;x", "/a/", ""},
 		{"/a/%2e%2e;/b", "/a/..;/b", ""},
+		{`/a\..;x/b`, "/a/..;x/b", ""},
 		{"/a/..%3b/b", "/a/..%3b/b", ""},
 		{"/a/x;../b", "/a/x;../b", ""},
 		{"/%41%7e%2d%5F", "/A~-_", ""},
@@ -41,8 +42,8 @@ func TestNormaliseReadsPathsAsEnvoyDoes(t *testing.T) {
 		{"/a?b/../c//d%2f", "/a", "?b/../c//d%2f"},
 	}
 	for _, tt := range tests {
-		got := normalise(tt.raw)
-		if got.path != tt.path || got.query != tt.query || got.unescaped || got.refused != "" {
+		got := normalise(tt.raw, model.SlashesRedirect)
+		if got.path != tt.path || got.query != tt.query || got.redirected || got.refused != "" {
 			t.Errorf("normalise(%q) = %+v, want %q and %q", tt.raw, got, tt.path, tt.query)
 		}
 	}
@@ -61,7 +62,7 @@ func TestNormaliseUnescapesSlashes(t *testing.T) {
 		"/%2f":            "//",
 		"/%5cevil.test/x": "/evil.test/x",
 	} {
-		if got := normalise(raw); !got.unescaped || got.path != want {
+		if got := normalise(raw, model.SlashesRedirect); !got.redirected || got.path != want {
 			t.Errorf("normalise(%q) = %+v, want a redirect to %q", raw, got, want)
 		}
 	}
@@ -69,7 +70,7 @@ func TestNormaliseUnescapesSlashes(t *testing.T) {
 
 func TestNormaliseRefuses(t *testing.T) {
 	for _, raw := range []string{"/a#b", "/a b", "/%00", "/\xc3\xbc", "/\x7f", "/a?x y"} {
-		if got := normalise(raw); got.refused == "" {
+		if got := normalise(raw, model.SlashesRedirect); got.refused == "" {
 			t.Errorf("normalise(%q) = %+v, want it refused", raw, got)
 		}
 	}

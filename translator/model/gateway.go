@@ -1,7 +1,10 @@
 package model
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/postern-gateway/postern/translator/diag"
 )
@@ -33,6 +36,37 @@ type Edge struct {
 	SlashRedirect bool
 	// UpstreamTrust is the PEM bundle that backends' certificates must chain to, where no annotation names another.
 	UpstreamTrust []byte
+	// EscapedSlashes is what becomes of a path with an escaped slash or backslash.
+	EscapedSlashes EscapedSlashes
+}
+
+// EscapedSlashes is what becomes of a path with an escaped slash or backslash (%2f, %5c): Envoy's
+// path_with_escaped_slashes_action.
+type EscapedSlashes int
+
+const (
+	// SlashesRedirect answers by a redirect to the path with the slashes decoded.
+	SlashesRedirect EscapedSlashes = iota
+	// SlashesForward decodes the slashes and goes on.
+	SlashesForward
+	// SlashesReject answers 400.
+	SlashesReject
+	// SlashesKeep lets the path reach the backend as it is. A closed route is closed to such spellings of its path too.
+	SlashesKeep
+)
+
+var slashesWords = []string{"redirect", "forward", "reject", "keep"}
+
+// String is the word for a value.
+func (e EscapedSlashes) String() string { return slashesWords[e] }
+
+// ParseEscapedSlashes reads a word; the error lists them.
+func ParseEscapedSlashes(word string) (EscapedSlashes, error) {
+	i := slices.Index(slashesWords, word)
+	if i < 0 {
+		return 0, fmt.Errorf("write one of %s", strings.Join(slashesWords, ", "))
+	}
+	return EscapedSlashes(i), nil
 }
 
 // Table is the routes of one entry. A request tries its exact host, then the wildcard with exactly one label more,
