@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/postern-gateway/postern/dataplane/envoyproc"
+	"github.com/postern-gateway/postern/dataplane/limits"
 	"github.com/postern-gateway/postern/translator"
 )
 
@@ -25,9 +26,11 @@ import (
 const nodeName = "postern"
 
 // Bootstrap is all that an Envoy needs to serve a translation: the limits that every Envoy of ours runs with, and the
-// resources. It has no admin interface.
+// resources. It has no admin interface. Nothing in it depends on the machine that writes it, as another may run it.
 func Bootstrap(r translator.Result) *bootstrapv3.Bootstrap {
-	b := envoyproc.Base(nodeName, nodeName)
+	b := envoyproc.Base(envoyproc.Config{
+		NodeID: nodeName, NodeCluster: nodeName, ConnectionsMax: limits.ConnectionsMax, HeapMax: limits.MemoryMax,
+	})
 	b.StaticResources = Resources(r)
 	return b
 }

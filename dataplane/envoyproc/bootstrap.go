@@ -12,6 +12,7 @@ import (
 	metricsv3 "github.com/envoyproxy/go-control-plane/envoy/config/metrics/v3"
 	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
 	connectionsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
+	heapv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/fixed_heap/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
@@ -28,8 +29,17 @@ const (
 	// RequestsPerIOCycle bounds how many HTTP/2 requests Envoy takes from one connection before it turns to the others
 	// (runtime http.max_requests_per_io_cycle, for CVE-2023-44487; off by default).
 	RequestsPerIOCycle = 1
-	// DownstreamConnectionsMax bounds the open client connections of the whole process.
-	DownstreamConnectionsMax = 50000
+
+	heapMonitor        = "envoy.resource_monitors.fixed_heap"
+	connectionsMonitor = "envoy.resource_monitors.global_downstream_max_connections"
+	pressureInterval   = 250 * time.Millisecond
+	// The shares of the heap at which Envoy shortens the wait for idle connections, gives memory back, and refuses
+	// requests.
+	heapShortenFrom, heapShortenTo = 0.85, 0.95
+	heapShrink                     = 0.95
+	heapRefuse                     = 0.98
+	// idleUnderPressure is how short that wait becomes.
+	idleUnderPressure = 2 * time.Second
 
 	xdsClusterName     = "postern-xds"
 	xdsConnectTimeout  = 5 * time.Second
@@ -49,17 +59,13 @@ var statPrefixes = []string{
 // Base is what every Envoy of ours begins with, wherever its listeners and clusters come from: who it is, its limits,
 // and which statistics it keeps. Node id and cluster are always set: without them Envoy aborts at the first handshake
 // that asks for a certificate.
-func Base(nodeID, nodeCluster string) *bootstrapv3.Bootstrap {
+func Base(c Config) *bootstrapv3.Bootstrap {
+	c = c.withDefaults()
 	return &bootstrapv3.Bootstrap{
-		Node:           &corev3.Node{Id: nodeID, Cluster: nodeCluster},
-		LayeredRuntime: runtimeLayers(),
-		OverloadManager: &overloadv3.OverloadManager{ResourceMonitors: []*overloadv3.ResourceMonitor{{
-			Name: "envoy.resource_monitors.global_downstream_max_connections",
-			ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: mustAny(&connectionsv3.DownstreamConnectionsConfig{
-				MaxActiveDownstreamConnections: DownstreamConnectionsMax,
-			})},
-		}}},
-		StatsConfig: statsConfig(),
+		Node:            &corev3.Node{Id: c.NodeID, Cluster: c.NodeCluster},
+		LayeredRuntime:  runtimeLayers(),
+		OverloadManager: overloadManager(c),
+		StatsConfig:     statsConfig(),
 	}
 }
 
@@ -67,7 +73,7 @@ func Base(nodeID, nodeCluster string) *bootstrapv3.Bootstrap {
 // everything else comes over ADS.
 func Bootstrap(c Config) *bootstrapv3.Bootstrap {
 	c = c.withDefaults()
-	b := Base(c.NodeID, c.NodeCluster)
+	b := Base(c)
 	b.Admin = &bootstrapv3.Admin{Address: pipe(c.AdminSocket()), IgnoreGlobalConnLimit: true}
 	b.DynamicResources = &bootstrapv3.Bootstrap_DynamicResources{
 		AdsConfig: adsConfig(),
@@ -141,6 +147,36 @@ func runtimeLayers() *bootstrapv3.LayeredRuntime {
 			"http.max_requests_per_io_cycle":   structpb.NewNumberValue(RequestsPerIOCycle),
 		}}},
 	}}}
+}
+
+// overloadManager bounds connections and heap (configuration/best_practices/edge): before the kernel ends Envoy for want
+// of memory, it refuses requests with 503.
+func overloadManager(c Config) *overloadv3.OverloadManager {
+	monitor := func(name string, config proto.Message) *overloadv3.ResourceMonitor {
+		return &overloadv3.ResourceMonitor{Name: name, ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: mustAny(config)}}
+	}
+	from := func(share float64) []*overloadv3.Trigger {
+		return []*overloadv3.Trigger{{Name: heapMonitor, TriggerOneof: &overloadv3.Trigger_Threshold{Threshold: &overloadv3.ThresholdTrigger{Value: share}}}}
+	}
+	shorten := []*overloadv3.Trigger{{Name: heapMonitor, TriggerOneof: &overloadv3.Trigger_Scaled{Scaled: &overloadv3.ScaledTrigger{
+		ScalingThreshold: heapShortenFrom, SaturationThreshold: heapShortenTo,
+	}}}}
+	idle := &overloadv3.ScaleTimersOverloadActionConfig{TimerScaleFactors: []*overloadv3.ScaleTimersOverloadActionConfig_ScaleTimer{{
+		Timer:          overloadv3.ScaleTimersOverloadActionConfig_HTTP_DOWNSTREAM_CONNECTION_IDLE,
+		OverloadAdjust: &overloadv3.ScaleTimersOverloadActionConfig_ScaleTimer_MinTimeout{MinTimeout: durationpb.New(idleUnderPressure)},
+	}}}
+	return &overloadv3.OverloadManager{
+		RefreshInterval: durationpb.New(pressureInterval),
+		ResourceMonitors: []*overloadv3.ResourceMonitor{
+			monitor(heapMonitor, &heapv3.FixedHeapConfig{MaxHeapSizeBytes: c.HeapMax}),
+			monitor(connectionsMonitor, &connectionsv3.DownstreamConnectionsConfig{MaxActiveDownstreamConnections: int64(c.ConnectionsMax)}),
+		},
+		Actions: []*overloadv3.OverloadAction{
+			{Name: "envoy.overload_actions.reduce_timeouts", Triggers: shorten, TypedConfig: mustAny(idle)},
+			{Name: "envoy.overload_actions.shrink_heap", Triggers: from(heapShrink)},
+			{Name: "envoy.overload_actions.stop_accepting_requests", Triggers: from(heapRefuse)},
+		},
+	}
 }
 
 func statsConfig() *metricsv3.StatsConfig {

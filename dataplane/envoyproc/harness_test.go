@@ -48,8 +48,9 @@ type harness struct {
 	nacks       chan xds.NACK
 	failures    chan [2]string
 
-	mu   sync.Mutex
-	sent []xds.Sent // guarded by mu
+	mu       sync.Mutex
+	sent     []xds.Sent // guarded by mu
+	warnings []string   // of Envoy; guarded by mu
 }
 
 func freeAddress(t testing.TB) *net.TCPAddr {
@@ -119,7 +120,7 @@ func (h *harness) startEnvoy() {
 	h.config.OnReady = func() { close(ready) }
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- envoyproc.Run(ctx, h.config, testLog(h.t)) }()
+	go func() { done <- envoyproc.Run(ctx, h.config, slog.New(warningLog{testLog(h.t).Handler(), h})) }()
 	h.t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -139,6 +140,26 @@ func (h *harness) startEnvoy() {
 // testLog writes to the test's log, also from goroutines that end with the test's cleanup.
 func testLog(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// warningLog notes what Envoy warns of.
+type warningLog struct {
+	slog.Handler
+	h *harness
+}
+
+func (l warningLog) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelWarn {
+		l.h.mu.Lock()
+		defer l.h.mu.Unlock()
+		text := r.Message
+		r.Attrs(func(a slog.Attr) bool {
+			text += " " + a.String()
+			return true
+		})
+		l.h.warnings = append(l.h.warnings, text)
+	}
+	return l.Handler.Handle(ctx, r)
 }
 
 func (h *harness) publish(onDemand func(string) proto.Message, resources ...[]xds.Resource) xds.Revision {

@@ -1,6 +1,7 @@
 package envoyproc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/postern-gateway/postern/dataplane/limits"
 )
 
 const (
@@ -50,6 +53,10 @@ type Config struct {
 	NodeID, NodeCluster string
 	// Concurrency is the number of worker threads; 0 leaves it to Envoy, which takes one per CPU.
 	Concurrency int
+	// ConnectionsMax is how many connections of clients Envoy takes at once; 0 is limits.Connections.
+	ConnectionsMax int
+	// HeapMax is how many bytes of heap it may take; 0 is limits.Memory.
+	HeapMax uint64
 	// OnReady is called once, when Envoy says LIVE.
 	OnReady func()
 	// OnUpstreamFailure is called once for each pair of a cluster and a reason for which a request to it failed. It is
@@ -70,6 +77,8 @@ func (c Config) withDefaults() Config {
 	if c.NodeCluster == "" {
 		c.NodeCluster = "postern"
 	}
+	c.ConnectionsMax = cmp.Or(c.ConnectionsMax, limits.Connections())
+	c.HeapMax = cmp.Or(c.HeapMax, limits.Memory(os.DirFS("/")))
 	return c
 }
 

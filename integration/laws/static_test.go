@@ -133,7 +133,7 @@ func together(batch []world) *bootstrapv3.Bootstrap {
 		all.Secrets = append(all.Secrets, own.GetSecrets()...)
 	}
 	// The limits are those that our Envoys run with.
-	b := envoyproc.Base("law", "laws")
+	b := envoyproc.Base(envoyproc.Config{NodeID: "law", NodeCluster: "laws"})
 	b.StaticResources = all
 	return b
 }
