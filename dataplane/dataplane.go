@@ -32,6 +32,8 @@ type Options struct {
 	Listen func(network, address string) (net.Listener, error)
 	// DrainTimeout is how long requests in flight may take after ctx has ended; 0 is 5 s.
 	DrainTimeout time.Duration
+	// ConnectionsMax is how many connections of clients are open at once; 0 is as many as limits.Connections says.
+	ConnectionsMax int
 }
 
 // Run serves until ctx ends, drains, and returns nil when every goroutine of its own has ended. It fails where the
@@ -43,6 +45,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	p := proxy.New(proxy.Options{
 		Log: o.Log, OnUpstreamFailure: o.OnUpstreamFailure, Ready: o.Ready, Listen: o.Listen, DrainTimeout: o.DrainTimeout,
+		ConnectionsMax: o.ConnectionsMax,
 	})
 	client, err := ads.New(ads.Options{
 		Target: o.Target, NodeID: o.NodeID, Cluster: o.Cluster, Log: o.Log, Handler: p,

@@ -42,6 +42,8 @@ type plane struct {
 	log         *lockedBuffer
 	failures    *failureLog
 	stop        func()
+	// connectionsMax is for the Go data plane; 0 leaves it to it.
+	connectionsMax int
 }
 
 type failureLog struct {
@@ -112,6 +114,7 @@ func startGo(t testing.TB, c *controlPlane, configure func(*plane)) *plane {
 			Target: c.target(), NodeID: "go-1", Cluster: "postern",
 			Log:               slog.New(slog.NewTextHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			OnUpstreamFailure: p.failures.add,
+			ConnectionsMax:    p.connectionsMax,
 			Ready:             func() { close(ready) },
 			Listen: func(network, address string) (net.Listener, error) {
 				if l := prepared[address]; l != nil {

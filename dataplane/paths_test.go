@@ -30,14 +30,14 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// withSlashes is a listener with another action on escaped slashes.
-func withSlashes(l *listenerv3.Listener, action hcmv3.HttpConnectionManager_PathWithEscapedSlashesAction) *listenerv3.Listener {
+// withManager is a listener of one chain with its connection manager changed.
+func withManager(l *listenerv3.Listener, change func(*hcmv3.HttpConnectionManager)) *listenerv3.Listener {
 	filter := l.GetFilterChains()[0].GetFilters()[0]
 	manager := &hcmv3.HttpConnectionManager{}
 	if err := filter.GetTypedConfig().UnmarshalTo(manager); err != nil {
 		panic(err)
 	}
-	manager.PathWithEscapedSlashesAction = action
+	change(manager)
 	filter.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: typed(manager)}
 	return l
 }
@@ -45,7 +45,8 @@ func withSlashes(l *listenerv3.Listener, action hcmv3.HttpConnectionManager_Path
 func sendPaths(t *testing.T, rows string, action hcmv3.HttpConnectionManager_PathWithEscapedSlashesAction) {
 	configure := func(t *testing.T, c *controlPlane, p *plane) {
 		b := backend(t)
-		c.set(clusterOf("echo"), assignment("echo", b.Listener.Addr()), withSlashes(listener(t, "http", p.http), action),
+		l := withManager(listener(t, "http", p.http), func(m *hcmv3.HttpConnectionManager) { m.PathWithEscapedSlashesAction = action })
+		c.set(clusterOf("echo"), assignment("echo", b.Listener.Addr()), l,
 			routes("http", host("*", forward(prefix("/"), "echo"))))
 	}
 	onEach(t, configure, func(t *testing.T, c *controlPlane, p *plane) {

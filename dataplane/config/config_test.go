@@ -176,7 +176,8 @@ func TestDecode(t *testing.T) {
 	}
 	m := chain.HTTP
 	if m.RouteConfig != "https" || !m.UseRemoteAddress || !m.WebSocket || m.IdleTimeout != time.Minute || m.MaxHeadersCount != 50 ||
-		m.MaxHeadersBytes != 30*1024 || m.RequestHeadersTimeout != 10*time.Second || m.MaxConcurrentStreams != 100 || len(m.EarlyMutations) != 3 {
+		m.MaxHeadersBytes != 30*1024 || m.RequestHeadersTimeout != 10*time.Second || m.MaxConcurrentStreams != 100 || m.Windows.Stream != 65536 ||
+		m.StreamIdleTimeout != 5*time.Minute || len(m.EarlyMutations) != 3 {
 		t.Errorf("connection manager %+v", m)
 	}
 	if d := m.Denials; len(d) != 2 || d[0].Policy != "even" || d[0].Status != 403 || !d[0].Permissions[0].Header.Present ||
@@ -229,6 +230,7 @@ var spoiled = []struct{ typeURL, resource, old, new, want string }{
 	{ListenerType, listenerJSON, `"merge_slashes": true,`, ``, hcm + "merge_slashes: only true"},
 	{ListenerType, listenerJSON, `"normalize_path": true,`, ``, hcm + "normalize_path: only true"},
 	{ListenerType, listenerJSON, `UNESCAPE_AND_REDIRECT`, `IMPLEMENTATION_SPECIFIC_DEFAULT`, hcm + "path_with_escaped_slashes_action: only one of Envoy's actions"},
+	{ClusterType, clusterJSON, `"http_protocol_options": {}`, `"http2_protocol_options": {"max_concurrent_streams": 5}`, `cluster "x": typed_extension_protocol_options[envoy.extensions.upstreams.http.v3.HttpProtocolOptions].http2_protocol_options.max_concurrent_streams: only the endpoint's own limit`},
 	{ListenerType, listenerJSON, `"DENY"`, `"ALLOW"`, hcm + "http_filters[0].typed_config.RBAC.rules.action: only DENY"},
 	{ListenerType, listenerJSON, `"any": true`, `"any": false`, hcm + "http_filters[0].typed_config.RBAC.rules.policies[even].principals: only any"},
 	{ListenerType, listenerJSON, `"any": true`, `"source_ip": {}`, hcm + `http_filters[0].typed_config.RBAC.rules.policies["even"].principals[0].source_ip` + unsupportedText},

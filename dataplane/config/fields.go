@@ -9,7 +9,6 @@ import (
 // why the fields that are accepted without effect may be left out.
 const (
 	whyBuffers  = "net/http and the kernel size their own buffers"
-	whyWindow   = "net/http chooses its own HTTP/2 windows; a window changes speed, not answers"
 	whyStats    = "the Go data plane publishes no statistics"
 	whyLog      = "upstream failures go to the program's own log"
 	whyTimeout  = "net/http has no timeout of this meaning; idle_timeout and request_headers_timeout bound a connection"
@@ -71,9 +70,9 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager": fields(
 		"codec_type rds http_filters use_remote_address skip_xff_append normalize_path merge_slashes "+
 			"path_with_escaped_slashes_action strip_trailing_host_dot server_header_transformation "+
-			"common_http_protocol_options http2_protocol_options request_headers_timeout max_request_headers_kb "+
+			"common_http_protocol_options http2_protocol_options request_headers_timeout stream_idle_timeout max_request_headers_kb "+
 			"upgrade_configs local_reply_config early_header_mutation_extensions",
-		"stat_prefix", whyStats, "access_log", whyLog, "stream_idle_timeout", whyTimeout,
+		"stat_prefix", whyStats, "access_log", whyLog,
 		"delayed_close_timeout", whyTimeout, "drain_timeout", whyTimeout),
 	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":                                 fields("config_source route_config_name"),
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter":                          fields("name typed_config disabled"),
@@ -92,8 +91,8 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 	"envoy.config.core.v3.SubstitutionFormatString":                                                   fields("text_format_source"),
 	"envoy.config.core.v3.HttpProtocolOptions": fields(
 		"idle_timeout max_headers_count headers_with_underscores_action"),
-	"envoy.config.core.v3.Http2ProtocolOptions": fields("max_concurrent_streams",
-		"initial_stream_window_size", whyWindow, "initial_connection_window_size", whyWindow),
+	"envoy.config.core.v3.Http2ProtocolOptions": fields(
+		"max_concurrent_streams initial_stream_window_size initial_connection_window_size"),
 	"envoy.config.core.v3.Http1ProtocolOptions":                                     fields(""),
 	"envoy.extensions.filters.http.router.v3.Router":                                fields("suppress_envoy_headers"),
 	"envoy.extensions.filters.http.lua.v3.Lua":                                      fields("source_codes", "stat_prefix", whyStats),

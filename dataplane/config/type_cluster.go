@@ -7,6 +7,7 @@ import (
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 )
@@ -21,6 +22,7 @@ type Cluster struct {
 	ServiceName    string
 	ConnectTimeout time.Duration // TLS handshake included
 	HTTP2          bool          // prior knowledge, in the clear
+	Windows        Windows       // of HTTP/2
 	TLS            *UpstreamTLS  // nil where the cluster is spoken to in the clear
 }
 
@@ -47,9 +49,11 @@ func DecodeCluster(name string, body *anypb.Any) (Cluster, error) {
 		ServiceName:    cmp.Or(c.GetEdsClusterConfig().GetServiceName(), name),
 		ConnectTimeout: cmp.Or(c.GetConnectTimeout().AsDuration(), defaultConnectTimeout),
 	}
-	if out.HTTP2, err = decodeUpstreamHTTP(c.GetTypedExtensionProtocolOptions(), r.path); err != nil {
+	http2, err := decodeUpstreamHTTP(c.GetTypedExtensionProtocolOptions(), r.path)
+	if err != nil {
 		return Cluster{}, err
 	}
+	out.HTTP2, out.Windows = http2 != nil, windowsOf(http2)
 	if socket := c.GetTransportSocket(); socket != nil {
 		at := join(r.path, "transport_socket.typed_config")
 		if out.TLS, err = decodeUpstreamTLS(socket.GetTypedConfig(), at); err != nil {
@@ -62,17 +66,32 @@ func DecodeCluster(name string, body *anypb.Any) (Cluster, error) {
 	return out, nil
 }
 
-func decodeUpstreamHTTP(options map[string]*anypb.Any, at string) (http2 bool, err error) {
+// decodeUpstreamHTTP gives the options of HTTP/2, nil for HTTP/1.1.
+func decodeUpstreamHTTP(options map[string]*anypb.Any, at string) (http2 *corev3.Http2ProtocolOptions, err error) {
 	at = join(at, "typed_extension_protocol_options")
 	for _, name := range slices.Sorted(maps.Keys(options)) {
 		if name != httpProtocolOptions {
-			return false, unsupported(at + "[" + name + "]")
+			return nil, unsupported(at + "[" + name + "]")
 		}
 		protocol := &httpv3.HttpProtocolOptions{}
 		if _, err := unpack(options[name], protocol, at+"["+name+"]"); err != nil {
-			return false, err
+			return nil, err
 		}
-		http2 = protocol.GetExplicitHttpConfig().GetHttp2ProtocolOptions() != nil
+		http2 = protocol.GetExplicitHttpConfig().GetHttp2ProtocolOptions()
+		if http2.GetMaxConcurrentStreams() != nil {
+			return nil, only(at+"["+name+"]", "http2_protocol_options.max_concurrent_streams", "the endpoint's own limit")
+		}
 	}
 	return http2, nil
+}
+
+// Windows are how many bytes the other end of HTTP/2 may send ahead, on a stream and on a connection; 0 is net/http's
+// own choice.
+type Windows struct{ Stream, Connection int }
+
+func windowsOf(o *corev3.Http2ProtocolOptions) Windows {
+	return Windows{
+		Stream:     int(o.GetInitialStreamWindowSize().GetValue()),
+		Connection: int(o.GetInitialConnectionWindowSize().GetValue()),
+	}
 }

@@ -30,6 +30,7 @@ const (
 // Envoy's defaults (http_connection_manager.proto, protocol.proto) where a listener does not say.
 const (
 	defaultIdleTimeout      = time.Hour
+	defaultStreamIdle       = 5 * time.Minute
 	defaultMaxHeadersCount  = 100
 	defaultMaxHeadersKiB    = 60
 	bytesPerKiB             = 1024
@@ -82,9 +83,11 @@ type ConnectionManager struct {
 	UseRemoteAddress      bool
 	IdleTimeout           time.Duration // of a connection between requests; 0 is none
 	RequestHeadersTimeout time.Duration // 0 is none
+	StreamIdleTimeout     time.Duration // of a request and its answer, or an upgraded connection; 0 is none
 	MaxHeadersCount       int
 	MaxHeadersBytes       int
 	MaxConcurrentStreams  int
+	Windows               Windows
 	EarlyMutations        []HeaderMutation
 	LocalReply            Format // body of the proxy's own answers
 	WebSocket             bool
@@ -161,6 +164,8 @@ func decodeManager(m *hcmv3.HttpConnectionManager, at string) (ConnectionManager
 		UseRemoteAddress:      m.GetUseRemoteAddress().GetValue(),
 		IdleTimeout:           defaultIdleTimeout,
 		RequestHeadersTimeout: m.GetRequestHeadersTimeout().AsDuration(),
+		StreamIdleTimeout:     defaultStreamIdle,
+		Windows:               windowsOf(m.GetHttp2ProtocolOptions()),
 		MaxHeadersCount:       int(cmp.Or(common.GetMaxHeadersCount().GetValue(), defaultMaxHeadersCount)),
 		MaxHeadersBytes:       int(cmp.Or(m.GetMaxRequestHeadersKb().GetValue(), defaultMaxHeadersKiB)) * bytesPerKiB,
 		EscapedSlashes:        slashesActions[m.GetPathWithEscapedSlashesAction()],
@@ -169,6 +174,9 @@ func decodeManager(m *hcmv3.HttpConnectionManager, at string) (ConnectionManager
 	}
 	if timeout := common.GetIdleTimeout(); timeout != nil {
 		out.IdleTimeout = timeout.AsDuration()
+	}
+	if timeout := m.GetStreamIdleTimeout(); timeout != nil {
+		out.StreamIdleTimeout = timeout.AsDuration()
 	}
 	for i, u := range m.GetUpgradeConfigs() {
 		if u.GetUpgradeType() != "websocket" {

@@ -45,6 +45,7 @@ type serverSettings struct {
 	requestHeadersTimeout time.Duration
 	maxHeadersBytes       int
 	maxConcurrentStreams  int
+	windows               config.Windows
 }
 
 func settingsOf(c *config.FilterChain) serverSettings {
@@ -54,6 +55,7 @@ func settingsOf(c *config.FilterChain) serverSettings {
 		requestHeadersTimeout: c.HTTP.RequestHeadersTimeout,
 		maxHeadersBytes:       c.HTTP.MaxHeadersBytes,
 		maxConcurrentStreams:  c.HTTP.MaxConcurrentStreams,
+		windows:               c.HTTP.Windows,
 	}
 }
 
@@ -106,7 +108,9 @@ func (e *edge) accept() {
 			continue
 		}
 		delay = acceptDelayMin
-		e.hand(conn)
+		if conn = e.proxy.hold(conn); conn != nil {
+			e.hand(conn)
+		}
 	}
 }
 
@@ -163,7 +167,11 @@ func (e *edge) newServer(settings serverSettings, f *feed) *http.Server {
 		BaseContext:                  func(net.Listener) context.Context { return e.proxy.requests },
 		ConnState:                    f.track,
 		Protocols:                    protocols,
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: settings.maxConcurrentStreams},
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          settings.maxConcurrentStreams,
+			MaxReceiveBufferPerStream:     settings.windows.Stream,
+			MaxReceiveBufferPerConnection: settings.windows.Connection,
+		},
 	}
 	if settings.tls {
 		server.TLSConfig = &tls.Config{GetConfigForClient: e.tlsConfig}

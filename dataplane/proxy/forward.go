@@ -41,7 +41,9 @@ func (x *exchange) forward(f *config.Forward) {
 	if cluster.HostRewrite != "" {
 		sent.Authority = cluster.HostRewrite
 	}
-	body := &watchedBody{}
+	ctx, idle, stop := x.watchIdle()
+	defer stop()
+	body := &watchedBody{idle: idle}
 	proxy := httputil.ReverseProxy{
 		FlushInterval: -1,
 		BufferPool:    copyBuffers,
@@ -57,6 +59,7 @@ func (x *exchange) forward(f *config.Forward) {
 		},
 		ModifyResponse: func(response *http.Response) error {
 			up.failures.clear()
+			response.Body = idle.watched(response.Body)
 			sent.Status = response.StatusCode
 			x.respond(response.Header, sent)
 			if _, typed := response.Header["Content-Type"]; !typed {
@@ -71,7 +74,7 @@ func (x *exchange) forward(f *config.Forward) {
 			x.failed(up, body, sent, err)
 		},
 	}
-	proxy.ServeHTTP(x.w, x.r)
+	proxy.ServeHTTP(x.w, x.r.WithContext(ctx))
 }
 
 // draw chooses one of a route's clusters, each as often as its weight says.
@@ -105,6 +108,12 @@ func (x *exchange) overlap(h http.Header) {
 // failed answers a request that the cluster did not.
 func (x *exchange) failed(up *upstream, body *watchedBody, sent config.Values, err error) {
 	switch {
+	case body.idle.expired.Load() && body.ReadCloser != nil && !body.ended.Load():
+		x.reply(http.StatusRequestTimeout)
+		return
+	case body.idle.expired.Load():
+		x.reply(http.StatusGatewayTimeout)
+		return
 	case x.r.Context().Err() != nil: // the client has gone
 	case body.broken.Load():
 		x.reply(http.StatusBadRequest)
@@ -193,6 +202,7 @@ func (s *sender) RoundTrip(r *http.Request) (*http.Response, error) {
 // try: the server closes it when the request ends.
 type watchedBody struct {
 	io.ReadCloser
+	idle                *idleWatch
 	read, ended, broken atomic.Bool
 }
 
@@ -206,6 +216,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	}
 	b.read.Store(true)
 	n, err := b.ReadCloser.Read(p)
+	b.idle.moved(n)
 	switch {
 	case errors.Is(err, io.EOF):
 		b.ended.Store(true)

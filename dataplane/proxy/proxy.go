@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/postern-gateway/postern/dataplane/config"
+	"github.com/postern-gateway/postern/dataplane/limits"
 	"github.com/postern-gateway/postern/dataplane/match"
 )
 
@@ -49,6 +50,8 @@ type Options struct {
 	Listen func(network, address string) (net.Listener, error)
 	// DrainTimeout is how long requests in flight may take after Close; 0 is 5 s.
 	DrainTimeout time.Duration
+	// ConnectionsMax is how many connections of clients are open at once, over all listeners; 0 is limits.Connections.
+	ConnectionsMax int
 }
 
 // A Proxy is the data plane but for its way to the control plane: it implements ads.Handler.
@@ -60,9 +63,11 @@ type Proxy struct {
 	requests   context.Context // of every request; ends when the proxy has drained
 	end        context.CancelFunc
 	inFlight   sync.WaitGroup
-	closing    sync.WaitGroup // edges that were taken away
-	failed     chan error     // capacity 1
-	warmUp     *time.Timer
+	// connections counts those of clients that are open.
+	connections atomic.Int64
+	closing     sync.WaitGroup // edges that were taken away
+	failed      chan error     // capacity 1
+	warmUp      *time.Timer
 
 	mu          sync.Mutex // guards what follows, contents too
 	listeners   map[string]*config.Listener
@@ -92,6 +97,7 @@ func New(o Options) *Proxy {
 		o.Listen = net.Listen
 	}
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, defaultDrainTimeout)
+	o.ConnectionsMax = cmp.Or(o.ConnectionsMax, limits.Connections())
 	p := &Proxy{
 		options: o, failed: make(chan error, 1),
 		listeners: make(map[string]*config.Listener), edges: make(map[string]*edge),

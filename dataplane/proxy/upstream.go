@@ -89,6 +89,9 @@ func newPool(c config.Cluster, held credentials) *pool {
 		IdleConnTimeout:        idleUpstreamMax,
 		MaxIdleConnsPerHost:    idleConnectionsMax,
 		MaxResponseHeaderBytes: responseHeaderBytesMax,
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerStream: c.Windows.Stream, MaxReceiveBufferPerConnection: c.Windows.Connection,
+		},
 	}
 	if c.TLS != nil {
 		settings := clientTLS(c.TLS, held)
