@@ -17,14 +17,20 @@ const (
 	authority  = "%REQ(:AUTHORITY)%"
 )
 
-// spoofable are the headers, beside those with the prefixes, by which some proxy or framework tells a backend who
-// the client is or what it asked for. An untrusted peer's are taken off before routing.
+// spoofable are the headers, beside those with the prefixes, by which some proxy, server or framework tells a backend
+// who the client is, by which certificate, or what it asked for. An untrusted peer's are taken off before routing. The
+// prefix client-cert is that of RFC 9440, ssl-client- that of ingress-nginx.
 var (
-	spoofablePrefixes = []string{"x-forwarded-", "x-envoy-", "x-original-"}
+	spoofablePrefixes = []string{"x-forwarded-", "x-envoy-", "x-original-", "ssl-client-", "x-ssl-", "client-cert"}
 	spoofable         = []string{
-		"forwarded", "x-real-ip", "true-client-ip", "client-ip", "x-client-ip", "x-cluster-client-ip",
-		"cf-connecting-ip", "fastly-client-ip", "x-remote-ip", "x-remote-addr", "x-host", "x-http-host-override",
-		"x-rewrite-url", "x-http-method-override", "x-scheme", "x-url-scheme", "front-end-https", "x-replaced-path",
+		"forwarded", "x-forwarded", "x-forward-for", "forwarded-for", "x-real-ip", "true-client-ip", "client-ip",
+		"x-client-ip", "x-cluster-client-ip", "cf-connecting-ip", "cf-connecting-ipv6", "cf-pseudo-ipv4",
+		"cf-visitor", "fastly-client-ip", "fly-client-ip", "x-azure-clientip", "x-azure-socketip",
+		"x-appengine-user-ip", "cloudfront-forwarded-proto", "cloudfront-viewer-address", "x-sucuri-clientip",
+		"ali-cdn-real-ip", "cdn-src-ip", "x-originating-ip", "proxy-client-ip", "wl-proxy-client-ip",
+		"x-proxyuser-ip", "x-remote-ip", "x-remote-addr", "x-host", "x-http-host-override", "x-rewrite-url",
+		"x-override-url", "x-http-method-override", "x-http-method", "x-method-override", "x-scheme",
+		"x-url-scheme", "front-end-https", "x-arr-ssl", "x-replaced-path", "x-client-cert", "x-client-verify",
 		"proxy",
 	}
 )

@@ -12,11 +12,16 @@ import (
 
 // What an untrusted peer may not say of itself (docs/design/xds.md, early header mutation).
 var (
-	untrustedPrefixes = []string{"X-Forwarded-", "X-Envoy-", "X-Original-"}
+	untrustedPrefixes = []string{"X-Forwarded-", "X-Envoy-", "X-Original-", "Ssl-Client-", "X-Ssl-", "Client-Cert"}
 	untrustedNames    = []string{
-		"Forwarded", "X-Real-Ip", "True-Client-Ip", "Client-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "Cf-Connecting-Ip",
-		"Fastly-Client-Ip", "X-Remote-Ip", "X-Remote-Addr", "X-Host", "X-Http-Host-Override", "X-Rewrite-Url",
-		"X-Http-Method-Override", "X-Scheme", "X-Url-Scheme", "Front-End-Https", "X-Replaced-Path", "Proxy",
+		"Ali-Cdn-Real-Ip", "Cdn-Src-Ip", "Cf-Connecting-Ip", "Cf-Connecting-Ipv6", "Cf-Pseudo-Ipv4", "Cf-Visitor",
+		"Client-Ip", "Cloudfront-Forwarded-Proto", "Cloudfront-Viewer-Address", "Fastly-Client-Ip", "Fly-Client-Ip",
+		"Forwarded", "Forwarded-For", "Front-End-Https", "Proxy", "Proxy-Client-Ip", "True-Client-Ip",
+		"Wl-Proxy-Client-Ip", "X-Appengine-User-Ip", "X-Arr-Ssl", "X-Azure-Clientip", "X-Azure-Socketip",
+		"X-Client-Cert", "X-Client-Ip", "X-Client-Verify", "X-Cluster-Client-Ip", "X-Forward-For", "X-Forwarded",
+		"X-Host", "X-Http-Host-Override", "X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
+		"X-Originating-Ip", "X-Override-Url", "X-Proxyuser-Ip", "X-Real-Ip", "X-Remote-Addr", "X-Remote-Ip",
+		"X-Replaced-Path", "X-Rewrite-Url", "X-Scheme", "X-Sucuri-Clientip", "X-Url-Scheme",
 	}
 	// connectionNames belong to the connection to the client and never reach a backend.
 	connectionNames = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"}
