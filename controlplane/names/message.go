@@ -13,8 +13,6 @@ import (
 const (
 	// udpSizeMax is the largest answer asked for over UDP: what passes every usual network in one piece (DNS flag day 2020).
 	udpSizeMax = 1232
-	// tcpSizeMax is the largest message there is (RFC 1035, 4.2.2).
-	tcpSizeMax = 1<<16 - 1
 	// recordsMax, addressesMax and aliasesMax bound what an answer is taken for.
 	recordsMax   = 512
 	addressesMax = 64

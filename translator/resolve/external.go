@@ -1,6 +1,7 @@
 package resolve
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -38,9 +39,9 @@ func (e externalService) key() ServiceKey {
 	return ServiceKey{e.claim.Object.Cluster, e.service.Namespace, e.service.Name}
 }
 
-// refuse closes the path of a claim whose ExternalName may or can not be followed.
-func (r *backendResolver) refuse(e externalService, code diag.Code, message, fix string) *model.Closed {
-	return r.closed(diag.New(code, e.at(), message, closesPath, fix).With(e.claim.Backend.Origin))
+// refusal is why the ExternalName is not followed.
+func (e externalService) refusal(code diag.Code, message, fix string) diag.D {
+	return diag.New(code, e.at(), message, closesPath, fix).With(e.claim.Backend.Origin)
 }
 
 // external follows an ExternalName as the policy allows: to the endpoints of a Service of the cluster, without DNS, or
@@ -48,8 +49,8 @@ func (r *backendResolver) refuse(e externalService, code diag.Code, message, fix
 func (r *backendResolver) external(c reference, service source.Service, port corev1.ServicePort) (string, []string, *model.Closed) {
 	e := externalService{claim: c, service: service, port: port}
 	if fault := syntaxFault(service.Spec.ExternalName); fault != "" {
-		return "", nil, r.refuse(e, diag.CodeNameRefused, fmt.Sprintf("%q leads nowhere: %s", service.Spec.ExternalName, fault),
-			"write a DNS name, or SERVICE.NAMESPACE.svc."+r.in.Settings.ClusterDomain)
+		return "", nil, r.closed(e.refusal(diag.CodeNameRefused, fmt.Sprintf("%q leads nowhere: %s", service.Spec.ExternalName, fault),
+			"write a DNS name, or SERVICE.NAMESPACE.svc."+r.in.Settings.ClusterDomain))
 	}
 	var name string
 	var closed *model.Closed
@@ -113,7 +114,7 @@ func (r *backendResolver) serviceFault(key ServiceKey) string {
 // inside follows an ExternalName to a Service of the cluster, where the policy allows it.
 func (r *backendResolver) inside(e externalService, key ServiceKey) (string, *model.Closed) {
 	if fault := r.serviceFault(key); fault != "" {
-		return "", r.refuse(e, diag.CodeNameRefused, fault, noPolicy)
+		return "", r.closed(e.refusal(diag.CodeNameRefused, fault, noPolicy))
 	}
 	if closed := r.checkScope(e, key); closed != nil {
 		return "", closed
@@ -148,7 +149,7 @@ func (r *backendResolver) inside(e externalService, key ServiceKey) (string, *mo
 		}
 	}
 	if wrong != "" {
-		return "", r.refuse(e, diag.CodeExternalTarget, wrong, "point the ExternalName at a Service that has endpoints")
+		return "", r.closed(e.refusal(diag.CodeExternalTarget, wrong, "point the ExternalName at a Service that has endpoints"))
 	}
 	r.tellUnusedTarget(e.claim, e.service, key)
 	return r.assign(e.claim, key, to, found), nil
@@ -165,16 +166,16 @@ func (r *backendResolver) checkScope(e externalService, key ServiceKey) *model.C
 		if key.Namespace == e.service.Namespace {
 			word = externalNameSameNamespace
 		}
-		return r.refuse(e, diag.CodeNameNotAllowed, fmt.Sprintf("Service %s is of the cluster, and --external-name %s allows none", key, policy),
-			"give "+policy.with(word))
+		return r.closed(e.refusal(diag.CodeNameNotAllowed, fmt.Sprintf("Service %s is of the cluster, and --external-name %s allows none", key, policy),
+			"give "+policy.with(word)))
 	case key.Namespace == e.service.Namespace, r.letsIn(key, e.service.Namespace):
 		return nil
 	}
 	// What is wrong with its annotations may be why it lets nobody in.
 	r.diagnostics = append(r.diagnostics, r.in.Services[key].Diagnostics...)
-	return r.refuse(e, diag.CodeNameNotAllowed, fmt.Sprintf("Service %s is of another namespace, and --external-name is %s", key, policy),
+	return r.closed(e.refusal(diag.CodeNameNotAllowed, fmt.Sprintf("Service %s is of another namespace, and --external-name is %s", key, policy),
 		fmt.Sprintf("annotate Service %s or Namespace %s with %s: %s, or give --external-name %s",
-			key, key.Namespace, allowAnnotation, e.service.Namespace, externalNameCluster))
+			key, key.Namespace, allowAnnotation, e.service.Namespace, externalNameCluster)))
 }
 
 // letsIn says whether a Service, or its Namespace, lets the ExternalNames of another namespace in.
@@ -203,24 +204,25 @@ func (r *backendResolver) outside(e externalService) (string, *model.Closed) {
 		if r.names.inside(name) {
 			fix = "name a Service as SERVICE.NAMESPACE.svc." + r.in.Settings.ClusterDomain
 		}
-		return "", r.refuse(e, diag.CodeNameRefused, fmt.Sprintf("%q leads nowhere: %s", name, fault), fix)
+		return "", r.closed(e.refusal(diag.CodeNameRefused, fmt.Sprintf("%q leads nowhere: %s", name, fault), fix))
 	}
 	if !policy.allows(r.names, name) {
 		fix := "give " + policy.with(name) + ", or name a Service as SERVICE.NAMESPACE.svc." + r.in.Settings.ClusterDomain
 		if parts := strings.SplitN(name, ".", 4); len(parts) == 4 && parts[2] == "svc" {
 			fix = "if it is a Service of this cluster, give --cluster-domain " + parts[3]
 		}
-		return "", r.refuse(e, diag.CodeOutsideName,
-			fmt.Sprintf("%q is outside of the cluster, and --external-name %s does not list it", name, policy), fix)
+		return "", r.closed(e.refusal(diag.CodeOutsideName,
+			fmt.Sprintf("%q is outside of the cluster, and --external-name %s does not list it", name, policy), fix))
 	}
 	port, fault := outsidePort(e.port)
 	if fault != "" {
-		return "", r.refuse(e, diag.CodeExternalPort, fault, "give the port a targetPort from 1 to 65535, or none")
+		return "", r.closed(e.refusal(diag.CodeExternalPort, fault, "give the port a targetPort from 1 to 65535, or none"))
 	}
 	key := portKey(e.key(), e.port)
 	if _, done := r.assignments[key]; !done {
-		a := model.Assignment{Name: key, Outside: &model.OutsideName{Name: name}, Origins: model.Origins{e.at()}}
-		for _, addr := range r.outsideAddresses(e, a.Outside) {
+		_, asked := r.answers[name]
+		a := model.Assignment{Name: key, Outside: &model.OutsideName{Name: name, Asked: asked}, Origins: model.Origins{e.at()}}
+		for _, addr := range r.outsideAddresses(e) {
 			a.Endpoints = append(a.Endpoints, netip.AddrPortFrom(addr, port))
 		}
 		r.assignments[key] = a
@@ -244,36 +246,41 @@ func outsidePort(p corev1.ServicePort) (uint16, string) {
 }
 
 // outsideAddresses are the addresses of a name that may be connected to, sorted.
-func (r *backendResolver) outsideAddresses(e externalService, name *model.OutsideName) []netip.Addr {
-	say := func(code diag.Code, severity diag.Severity, message, effect, fix string) {
-		r.diagnostics = append(r.diagnostics, diag.New(code, e.at(), message, effect, fix).With(e.claim.Backend.Origin).At(severity))
+func (r *backendResolver) outsideAddresses(e externalService) []netip.Addr {
+	answer, asked := r.answers[e.name()]
+	if !asked {
+		d := e.refusal(diag.CodeNameUnresolved, e.name()+" has not been asked of DNS", "").At(diag.Info)
+		d.Effect = "its addresses are looked up when it is served; until then " + closesPath
+		r.diagnostics = append(r.diagnostics, d)
+		return nil
 	}
-	answer, asked := r.answers[name.Name]
-	name.Asked = asked
-	switch {
-	case !asked:
-		say(diag.CodeNameUnresolved, diag.Info, name.Name+" has not been asked of DNS",
-			"its addresses are looked up when it is served; until then "+closesPath, "")
-	case len(answer.Addresses) == 0 && answer.Fault == "":
-		answer.Fault = "DNS has no address for it"
-	}
-	if answer.Fault != "" && len(answer.Addresses) == 0 {
-		say(diag.CodeNameUnresolved, diag.Warning, name.Name+": "+answer.Fault, closesPath+" until it has an address", "see whether the name is right")
-	} else if answer.Fault != "" {
-		say(diag.CodeNameUnresolved, diag.Warning, name.Name+": "+answer.Fault, "the addresses of the last good answer stay in use", "see what ails the DNS servers")
-	}
+	r.checkAnswer(e, answer)
 	left, refused := r.filter(answer)
 	if len(refused) > 0 {
-		severity, effect := diag.Warning, "what is refused is left out"
-		if len(left) == 0 {
-			severity, effect = diag.Error, closesPath
+		d := e.refusal(diag.CodeAddressRefused, e.name()+": "+strings.Join(refused, "; "), "no --external-name allows it: see what the name is to resolve to")
+		if len(left) > 0 {
+			d.Effect = "what is refused is left out"
+		} else {
+			d = d.At(diag.Error)
 		}
-		say(diag.CodeAddressRefused, severity, name.Name+": "+strings.Join(refused, "; "), effect,
-			"no --external-name allows it: see what the name is to resolve to")
+		r.diagnostics = append(r.diagnostics, d)
 	}
 	left = reachable(left, r.in.Settings.ExternalNames.Own)
 	slices.SortFunc(left, netip.Addr.Compare)
 	return slices.Compact(left)
+}
+
+// checkAnswer tells of an answer that is not fresh, or is none.
+func (r *backendResolver) checkAnswer(e externalService, answer source.ResolvedName) {
+	if len(answer.Addresses) == 0 {
+		d := e.refusal(diag.CodeNameUnresolved, e.name()+": "+cmp.Or(answer.Fault, "it has no address"), "see whether the name is right")
+		d.Effect += " until it has an address"
+		r.diagnostics = append(r.diagnostics, d)
+	} else if answer.Fault != "" {
+		d := e.refusal(diag.CodeNameUnresolved, e.name()+": "+answer.Fault, "see what ails the DNS servers")
+		d.Effect = "the addresses of the last good answer stay in use"
+		r.diagnostics = append(r.diagnostics, d)
+	}
 }
 
 // refusedShown is how many refused addresses of a name are told.
