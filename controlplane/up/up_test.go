@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
 	"go.uber.org/goleak"
 
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
@@ -120,7 +121,9 @@ func freeAddress(t *testing.T) string {
 }
 
 func (g *gateway) config(dataPlane string, change func(*options.Options)) Config {
-	o := options.Options{HTTP: g.http, HTTPS: g.https, ClusterDomain: "cluster.local", SlashRedirect: true, TraefikPrefix: "element"}
+	var o options.Options
+	o.Register(pflag.NewFlagSet("up", pflag.ContinueOnError))
+	o.HTTP, o.HTTPS = g.http, g.https
 	if change != nil {
 		change(&o)
 	}
