@@ -28,7 +28,7 @@ var infos = []Page{
 	{CodeOtherController, Warning, "an annotation of another ingress controller",
 		"The annotation belongs to an ingress controller that Postern does not stand in for. It has no effect. Annotations of tools that are no ingress controllers (cert-manager, kubectl, Helm, Argo CD and so on) are left alone without a word."},
 	{CodeWithoutEffect, Warning, "an annotation that changes nothing by itself",
-		"The annotation only says how another one works, and that one is not there."},
+		"The annotation says how something else works, another annotation or a path of some type, and that is not there."},
 	{CodeBadHost, Error, "a host that is none",
 		"The host of the rule is neither a DNS name, nor *. and a DNS name, nor an IP address. The rule is dropped; the Ingress's other rules are served."},
 	{CodeBadPath, Error, "a path that cannot be matched",

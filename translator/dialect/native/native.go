@@ -17,7 +17,7 @@ import (
 var Table = &dialect.Table{
 	Name:        "postern",
 	Prefixes:    []string{"postern.dev/"},
-	Annotations: dialect.MarkRestricting(slices.Concat(backends, upstream, externalNames)),
+	Annotations: dialect.MarkRestricting(slices.Concat(backends, rewrites, upstream, externalNames)),
 }
 
 // Annotate adds what Postern's own annotations say to the shape that an Ingress's dialect gave it.
@@ -25,6 +25,7 @@ func Annotate(ing source.Ingress, shape dialect.Shape) (dialect.Shape, []diag.D)
 	r := dialect.Read(Table, dialect.OnIngress, ing.Annotations, ing.AnnotationOrigin)
 	shape = annotateBackends(r, shape)
 	shape = annotateUpstream(r, shape)
+	shape = annotateRewrites(r, ing, shape)
 	if shape.Closed == nil {
 		shape.Closed = r.Closed
 	}

@@ -1,0 +1,72 @@
+package native
+
+import (
+	"slices"
+	"strings"
+
+	networkingv1 "k8s.io/api/networking/v1"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/dialect"
+	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+var rewrites = []dialect.Annotation{
+	{
+		Key: "strip-prefix", On: dialect.OnIngress, Type: "true or false", Support: dialect.Applied,
+		Doc: "Whether the backends see the paths without the prefix that matched. Exact paths, and /, are left as they are. " +
+			"GET and HEAD of the prefix itself are redirected to its directory form, X-Forwarded-Prefix is sent, and Location and cookie paths are put under the prefix.",
+		Example: "true",
+	},
+}
+
+// pathReading is how a dialect reads the path of a rule.
+type pathReading = func(networkingv1.HTTPIngressPath, diag.Origin) ([]dialect.PathClaim, []diag.D)
+
+func annotateRewrites(r *dialect.Reader, ing source.Ingress, shape dialect.Shape) dialect.Shape {
+	if strip, at, ok := r.Bool("strip-prefix"); ok && strip {
+		shape.Path = each(shape.Path, stripPrefix)
+		shape.Annotations = append(shape.Annotations, at)
+		if !stripsPrefix(ing, shape) {
+			r.Say(diag.New(diag.CodeWithoutEffect, at, "there is no prefix to strip", "it has no effect",
+				"give a rule a path of type Prefix, other than /"))
+		}
+	}
+	return shape
+}
+
+// each changes every claim of a reading.
+func each(read pathReading, change func(*dialect.PathClaim)) pathReading {
+	return func(rule networkingv1.HTTPIngressPath, at diag.Origin) ([]dialect.PathClaim, []diag.D) {
+		claims, ds := read(rule, at)
+		for i := range claims {
+			change(&claims[i])
+		}
+		return claims, ds
+	}
+}
+
+// stripPrefix takes off what the path matched, as Traefik's PathPrefixStrip does. A path that replaces every other
+// takes the place of a strip.
+func stripPrefix(c *dialect.PathClaim) {
+	if c.Match.Kind != model.PathExact && c.Match.Value != "/" && c.Replace == "" && c.Strip == nil {
+		c.Strip = &model.Strip{Prefix: strings.TrimRight(c.Match.Value, "/")}
+	}
+}
+
+// stripsPrefix says whether a path of the Ingress loses its prefix.
+func stripsPrefix(ing source.Ingress, shape dialect.Shape) bool {
+	for _, rule := range ing.Spec.Rules {
+		if rule.HTTP == nil {
+			continue
+		}
+		for _, path := range rule.HTTP.Paths {
+			claims, _ := shape.Path(path, diag.Origin{})
+			if slices.ContainsFunc(claims, func(c dialect.PathClaim) bool { return c.Strip != nil && c.Match.Kind != model.PathExact }) {
+				return true
+			}
+		}
+	}
+	return false
+}
