@@ -256,7 +256,7 @@ func echoUpgraded(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: %s\r\nConnection: Upgrade\r\nX-Path: %s\r\n\r\n", r.Header.Get("Upgrade"), r.RequestURI)
+	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: %s\r\nConnection: Upgrade\r\nContent-Type: text/html\r\nX-Path: %s\r\n\r\n", r.Header.Get("Upgrade"), r.RequestURI)
 	io.Copy(conn, buffered)
 }
 

@@ -89,15 +89,22 @@ func mutations(scheme string, trusted bool) *corev3.TypedExtensionConfig {
 	return &corev3.TypedExtensionConfig{Name: "envoy.http.early_header_mutation.header_mutation", TypedConfig: typed(m)}
 }
 
-// manager is the connection manager of a listener.
-func manager(t testing.TB, name string, trusted bool) *hcmv3.HttpConnectionManager {
-	source, err := os.ReadFile("../translator/envoy/scripts/prefix-v1.lua")
+// scriptFilter is a lua filter that runs one script where a route says so.
+func scriptFilter(t testing.TB, name, script string) *hcmv3.HttpFilter {
+	source, err := os.ReadFile("../translator/envoy/scripts/" + script + ".lua")
 	if err != nil {
 		t.Fatal(err)
 	}
 	lua := &luav3.Lua{SourceCodes: map[string]*corev3.DataSource{
-		"prefix-v1": {Specifier: &corev3.DataSource_InlineString{InlineString: string(source)}},
+		script: {Specifier: &corev3.DataSource_InlineString{InlineString: string(source)}},
 	}}
+	return &hcmv3.HttpFilter{
+		Name: name, Disabled: true, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(lua)},
+	}
+}
+
+// manager is the connection manager of a listener.
+func manager(t testing.TB, name string, trusted bool) *hcmv3.HttpConnectionManager {
 	return &hcmv3.HttpConnectionManager{
 		StatPrefix: name,
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
@@ -125,7 +132,8 @@ func manager(t testing.TB, name string, trusted bool) *hcmv3.HttpConnectionManag
 		}},
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{mutations(name, trusted)},
 		HttpFilters: []*hcmv3.HttpFilter{
-			{Name: "envoy.filters.http.lua", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(lua)}},
+			scriptFilter(t, "envoy.filters.http.lua", "prefix-v1"),
+			scriptFilter(t, "envoy.filters.http.lua.base", "base-v1"),
 			{Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{
 				TypedConfig: typed(&routerv3.Router{SuppressEnvoyHeaders: true}),
 			}},
@@ -279,6 +287,21 @@ func underPrefix(r *routev3.Route, p string) *routev3.Route {
 			"prefix": structpb.NewStringValue(p),
 		}},
 	})}
+	return r
+}
+
+// withBase has the base element of the route's pages put under the prefix.
+func withBase(r *routev3.Route, p string, inserts bool) *routev3.Route {
+	context := map[string]*structpb.Value{"prefix": structpb.NewStringValue(p)}
+	if inserts {
+		context["insert"] = structpb.NewBoolValue(true)
+	}
+	if r.TypedPerFilterConfig == nil {
+		r.TypedPerFilterConfig = map[string]*anypb.Any{}
+	}
+	r.TypedPerFilterConfig["envoy.filters.http.lua.base"] = typed(&luav3.LuaPerRoute{
+		Override: &luav3.LuaPerRoute_Name{Name: "base-v1"}, FilterContext: &structpb.Struct{Fields: context},
+	})
 	return r
 }
 

@@ -136,6 +136,9 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 		a.Status = http.StatusSwitchingProtocols
 	}
 	rewriteResponse(d, authorityOf(p.URL), a.Response)
+	if d.RewritesBase {
+		explain.LoosenPage(a.Status, a.Response)
+	}
 	a.Why = ""
 	a.Seen = &Seen{
 		Backend: d.Assignment, Endpoint: d.Endpoints[j.turn(d.Assignment, len(d.Endpoints))],

@@ -91,6 +91,8 @@ const listenerJSON = `{"name": "https",
       "odd": {"principals": [{"any": true}], "permissions": [{"url_path": {"path": {"contains": "/.;"}}}, {"not_rule": {"header": {"name": ":authority", "string_match": {"suffix": "t"}}}}]}}}}},
     {"name": "envoy.filters.http.lua", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
      "source_codes": {"prefix-v1": {"inline_string": SCRIPT}}}},
+    {"name": "envoy.filters.http.lua.base", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+     "source_codes": {"base-v1": {"inline_string": SCRIPT}}}},
     {"name": "envoy.filters.http.router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": true}}]
   }}]}]}`
 
@@ -99,7 +101,8 @@ const routesJSON = `{"name": "http", "ignore_port_in_host_matching": true, "requ
   {"match": {"prefix": "/k8s/", "headers": [{"name": ":Method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}, "invert_match": true}]},
    "route": {"cluster": "c", "timeout": "0s", "prefix_rewrite": "/", "host_rewrite_literal": "h", "retry_policy": {"retry_on": "connect-failure,reset-before-request", "num_retries": 1}},
    "request_headers_to_add": [{"header": {"key": "x-a", "value": "100%%"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
-   "typed_per_filter_config": {"envoy.filters.http.lua": {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute", "name": "prefix-v1", "filter_context": {"prefix": "/k8s"}}}},
+   "typed_per_filter_config": {"envoy.filters.http.lua": {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute", "name": "prefix-v1", "filter_context": {"prefix": "/k8s"}},
+    "envoy.filters.http.lua.base": {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute", "name": "base-v1", "filter_context": {"prefix": "/a&amp;b", "insert": true}}}},
   {"match": {"path": "/p"}, "redirect": {"https_redirect": true, "port_redirect": 8443, "response_code": "FOUND"}},
   {"match": {"path_separated_prefix": "/s"}, "direct_response": {"status": 503}},
   {"match": {"safe_regex": {"regex": "/r.*"}}, "route": {"cluster": "c", "timeout": "0s", "regex_rewrite": {"pattern": {"regex": "^/r(.)"}, "substitution": "/\\1$\\\\"}}},
@@ -123,8 +126,8 @@ const endpointsJSON = `{"cluster_name": "ns/svc/80", "endpoints": [{"lb_endpoint
  {"endpoint": {"address": {"socket_address": {"address": "10.0.0.3", "port_value": 80}}}, "health_status": "UNHEALTHY"},
  {"endpoint": {"address": {"socket_address": {"address": "::1", "port_value": 81}}}, "health_status": "HEALTHY"}]}]}`
 
-func script(t testing.TB) string {
-	source, err := os.ReadFile("../../translator/envoy/scripts/prefix-v1.lua")
+func script(t testing.TB, name string) string {
+	source, err := os.ReadFile("../../translator/envoy/scripts/" + name + ".lua")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,8 +137,10 @@ func script(t testing.TB) string {
 // resourceOf reads JSON as a resource of a type.
 func resourceOf(t testing.TB, typeURL, text string) *anypb.Any {
 	t.Helper()
-	quoted, _ := json.Marshal(script(t))
-	text = strings.Replace(text, "SCRIPT", string(quoted), 1)
+	for _, name := range []string{PrefixScript, BaseScript} { // in the order of the filters
+		quoted, _ := json.Marshal(script(t, name))
+		text = strings.Replace(text, "SCRIPT", string(quoted), 1)
+	}
 	body := &anypb.Any{}
 	if err := protojson.Unmarshal([]byte(`{"@type": "`+typeURL+`", `+strings.TrimPrefix(text, "{")), body); err != nil {
 		t.Fatalf("%v in %s", err, text)
@@ -159,9 +164,11 @@ func decode(typeURL, name string, body *anypb.Any) (value any, err error) {
 }
 
 func TestScriptHash(t *testing.T) {
-	sum := sha256.Sum256([]byte(script(t)))
-	if got := hex.EncodeToString(sum[:]); got != prefixScriptSHA256 {
-		t.Errorf("the script has changed: SHA-256 %s. A changed script is a new name, prefix-v2.", got)
+	for name, known := range scriptSHA256 {
+		sum := sha256.Sum256([]byte(script(t, name)))
+		if got := hex.EncodeToString(sum[:]); got != known {
+			t.Errorf("the script %s has changed: SHA-256 %s. A changed script is a new name.", name, got)
+		}
 	}
 }
 
@@ -195,7 +202,7 @@ func TestDecode(t *testing.T) {
 		t.Errorf("domains and headers %s", got)
 	}
 	first, last := rc.VirtualHosts[0].Routes[0], rc.VirtualHosts[0].Routes[3]
-	if f := first.Action.(*Forward); !f.Retry || !slices.Equal(f.Clusters, []WeightedCluster{{"c", 1, "h"}}) || first.ScriptPrefix != "/k8s" || first.Match.Headers[0].Name != ":method" {
+	if f := first.Action.(*Forward); !f.Retry || !slices.Equal(f.Clusters, []WeightedCluster{{"c", 1, "h"}}) || first.Scripts.Prefix != "/k8s" || *first.Scripts.Base != (Base{"/a&amp;b", true}) || first.Match.Headers[0].Name != ":method" {
 		t.Errorf("route %+v", first)
 	}
 	if f := last.Action.(*Forward); f.RegexRewrite.ReplaceAllString("/rx/y", f.Substitution) != `/x$\/y` {
@@ -250,9 +257,9 @@ var spoiled = []struct{ typeURL, resource, old, new, want string }{
 	{ListenerType, listenerJSON, `"key": "x-real-ip"`, `"key": "x real"`, `append.header.key: "x real" is not a header`},
 	{ListenerType, listenerJSON, `%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%`, `%ENVIRONMENT(HOME)%`, `append.header.value: operator %ENVIRONMENT(HOME)% is not supported`},
 	{ListenerType, listenerJSON, `"append_action": "ADD_IF_ABSENT"`, `"keep_empty_value": true`, `append.keep_empty_value` + unsupportedText},
-	{ListenerType, listenerJSON, `envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": true`, `envoy.extensions.filters.http.cors.v3.Cors"`, hcm + "http_filters[2].typed_config: envoy.extensions.filters.http.cors.v3.Cors is not supported"},
-	{ListenerType, listenerJSON, `, "suppress_envoy_headers": true`, ``, hcm + "http_filters[2].typed_config.Router.suppress_envoy_headers: only true"},
-	{ListenerType, listenerJSON, `"prefix-v1"`, `"prefix-v2"`, hcm + `http_filters[1].typed_config.Lua.source_codes: script "prefix-v2" of SHA-256 ` + prefixScriptSHA256 + " is not known"},
+	{ListenerType, listenerJSON, `envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": true`, `envoy.extensions.filters.http.cors.v3.Cors"`, hcm + "http_filters[3].typed_config: envoy.extensions.filters.http.cors.v3.Cors is not supported"},
+	{ListenerType, listenerJSON, `, "suppress_envoy_headers": true`, ``, hcm + "http_filters[3].typed_config.Router.suppress_envoy_headers: only true"},
+	{ListenerType, listenerJSON, `"prefix-v1"`, `"prefix-v2"`, hcm + `http_filters[1].typed_config.Lua.source_codes: script "prefix-v2" of SHA-256 ` + scriptSHA256[PrefixScript] + " is not known"},
 	{ListenerType, listenerJSON, `SCRIPT`, `"x = 1"`, `script "prefix-v1" of SHA-256 `},
 	{ListenerType, listenerJSON, `"source_codes"`, `"inline_code": "x", "source_codes"`, hcm + "http_filters[1].typed_config.Lua.inline_code" + unsupportedText},
 	{ListenerType, listenerJSON, `"prefix_len": 8`, `"prefix_len": 99`, `range_matchers[0].ranges[0]: "10.0.0.0"/99 is not a range`},
@@ -278,6 +285,9 @@ var spoiled = []struct{ typeURL, resource, old, new, want string }{
 	{RouteType, routesJSON, `100%%`, `100%`, route + "request_headers_to_add[0].header.value: a % that opens no operator"},
 	{RouteType, routesJSON, `"name": "prefix-v1"`, `"disabled": true`, "LuaPerRoute.disabled" + unsupportedText},
 	{RouteType, routesJSON, `{"prefix": "/k8s"}`, `{"prefix": "/k8s", "more": 1}`, "LuaPerRoute.filter_context: only"},
+	{RouteType, routesJSON, `"insert": true`, `"insert": false`, "LuaPerRoute.filter_context: only"},
+	{RouteType, routesJSON, `/a&amp;b`, `/a'b`, "LuaPerRoute.filter_context: only"},
+	{RouteType, routesJSON, `"name": "base-v1"`, `"name": "prefix-v1"`, "LuaPerRoute.name: only base-v1"},
 	{RouteType, routesJSON, `"envoy.filters.http.lua"`, `"envoy.filters.http.other"`, `typed_per_filter_config["envoy.filters.http.other"]` + unsupportedText},
 	{RouteType, routesJSON, `"substitution": "/\\1$\\\\"`, `"substitution": "\\2"`, "regex_rewrite.substitution: a backslash at byte 0"},
 	{RouteType, routesJSON, `"status": 503`, `"status": 700`, "direct_response.status: only"},

@@ -2,10 +2,6 @@ package config
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -19,12 +15,6 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	"google.golang.org/protobuf/types/known/anypb"
-)
-
-// PrefixScript is the one script that the Go data plane implements, by this name and this source.
-const (
-	PrefixScript       = "prefix-v1"
-	prefixScriptSHA256 = "8ec324c1dfd627e5315a4285e954483cc83a6199abb467fffd474f4957fd2420"
 )
 
 // Envoy's defaults (http_connection_manager.proto, protocol.proto) where a listener does not say.
@@ -281,17 +271,4 @@ func decodeFilters(filters []*hcmv3.HttpFilter, at string) ([]Denial, error) {
 		err = only(filterAt, "suppress_envoy_headers", true)
 	}
 	return denials, err
-}
-
-// checkScripts knows a script by its name and the hash of its source, so that a changed script is refused, not guessed.
-func checkScripts(lua *luav3.Lua, at string) error {
-	for _, name := range slices.Sorted(maps.Keys(lua.GetSourceCodes())) {
-		sum := sha256.Sum256(inline(lua.GetSourceCodes()[name]))
-		hash := hex.EncodeToString(sum[:])
-		if name != PrefixScript || hash != prefixScriptSHA256 {
-			return fmt.Errorf("%s: script %q of SHA-256 %s is not known to the Go data plane",
-				join(at, "source_codes"), name, hash)
-		}
-	}
-	return nil
 }

@@ -2,14 +2,12 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"regexp"
 	"slices"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 )
@@ -39,8 +37,7 @@ type Route struct {
 	RequestHeadersToRemove  []string // lower case
 	ResponseHeadersToAdd    []HeaderValue
 	ResponseHeadersToRemove []string // lower case
-	// ScriptPrefix is the filter context of the script prefix-v1; empty where the route runs no script.
-	ScriptPrefix string
+	Scripts                 Scripts
 }
 
 // A PathKind is how a route compares the path.
@@ -182,7 +179,7 @@ func decodeRoute(r *routev3.Route, at string) (Route, error) {
 	if route.ResponseHeadersToRemove, err = headerNames(r.GetResponseHeadersToRemove(), at, "response_headers_to_remove"); err != nil {
 		return Route{}, err
 	}
-	route.ScriptPrefix, err = decodeScript(r.GetTypedPerFilterConfig(), join(at, "typed_per_filter_config"))
+	route.Scripts, err = decodeScripts(r.GetTypedPerFilterConfig(), join(at, "typed_per_filter_config"))
 	return route, err
 }
 
@@ -350,34 +347,4 @@ func decodeRedirect(r *routev3.RedirectAction, at string) (*Redirect, error) {
 	}
 	out.Status = status
 	return out, nil
-}
-
-// luaFilter is the name under which per-route configuration of the lua filter stands.
-const luaFilter = "envoy.filters.http.lua"
-
-// decodeScript reads the filter context of prefix-v1, the one script that there is.
-func decodeScript(configs map[string]*anypb.Any, at string) (string, error) {
-	for _, filter := range slices.Sorted(maps.Keys(configs)) {
-		if filter != luaFilter {
-			return "", unsupported(fmt.Sprintf("%s[%q]", at, filter))
-		}
-	}
-	body, given := configs[luaFilter]
-	if !given {
-		return "", nil
-	}
-	perRoute := &luav3.LuaPerRoute{}
-	at, err := unpack(body, perRoute, fmt.Sprintf("%s[%q]", at, luaFilter))
-	if err != nil {
-		return "", err
-	}
-	if perRoute.GetName() != PrefixScript {
-		return "", only(at, "name", PrefixScript)
-	}
-	context := perRoute.GetFilterContext().GetFields()
-	prefix := context["prefix"].GetStringValue()
-	if len(context) != 1 || !strings.HasPrefix(prefix, "/") {
-		return "", only(at, "filter_context", "one string, prefix, that begins with a slash,")
-	}
-	return prefix, nil
 }

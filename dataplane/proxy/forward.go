@@ -62,6 +62,9 @@ func (x *exchange) forward(f *config.Forward) {
 			response.Body = idle.watched(response.Body)
 			sent.Status = response.StatusCode
 			x.respond(response.Header, sent)
+			if x.route.Scripts.Base != nil {
+				rewriteBase(x.route.Scripts.Base, response)
+			}
 			if _, typed := response.Header["Content-Type"]; !typed {
 				x.w.Header()["Content-Type"] = nil // or net/http would guess one
 			}

@@ -1,12 +1,12 @@
 package envoy
 
 import (
+	"html"
 	"regexp"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -22,7 +22,10 @@ func (b *routeBuilder) stripped(f *model.Forward) {
 			r.Action = &routev3.Route_Route{Route: b.routeAction(f, change)}
 			r.RequestHeadersToAdd = []*corev3.HeaderValueOption{overwriteHeader("x-forwarded-prefix", prefix)}
 			if b.route.Path.Kind != model.PathExact {
-				r.TypedPerFilterConfig = underPrefix(prefix)
+				putUnder(prefix, r)
+			}
+			if f.Strip.RewriteBase {
+				rewriteBase(prefix, r)
 			}
 		}
 	}
@@ -56,12 +59,21 @@ func (b *routeBuilder) stripped(f *model.Forward) {
 	}
 }
 
-// underPrefix has the script put Location and cookie paths of the response under the prefix.
-func underPrefix(prefix string) map[string]*anypb.Any {
-	return map[string]*anypb.Any{luaFilterName: typed(&luav3.LuaPerRoute{
-		Override: &luav3.LuaPerRoute_Name{Name: PrefixScript},
-		FilterContext: &structpb.Struct{Fields: map[string]*structpb.Value{
-			"prefix": structpb.NewStringValue(prefix),
-		}},
-	})}
+// putUnder has the script put Location and cookie paths of the response under the prefix.
+func putUnder(prefix string, r *routev3.Route) {
+	r.TypedPerFilterConfig = map[string]*anypb.Any{
+		prefixFilterName: runScript(PrefixScript, map[string]*structpb.Value{"prefix": structpb.NewStringValue(prefix)}),
+	}
+}
+
+// rewriteBase has the script put the base element of pages under the prefix; it reads only what is not compressed.
+func rewriteBase(prefix string, r *routev3.Route) {
+	context := map[string]*structpb.Value{"prefix": structpb.NewStringValue(html.EscapeString(prefix))}
+	if r.GetMatch().GetPath() == prefix {
+		// The page's own address has no slash behind the prefix, so that its relative links would miss the prefix
+		// without a base. Everywhere else they are right as they are.
+		context["insert"] = structpb.NewBoolValue(true)
+	}
+	r.RequestHeadersToAdd = append(r.RequestHeadersToAdd, overwriteHeader("accept-encoding", "identity"))
+	r.TypedPerFilterConfig[baseFilterName] = runScript(BaseScript, context)
 }

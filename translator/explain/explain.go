@@ -287,7 +287,11 @@ func (n *narrator) forward(r model.Route, f *model.Forward) {
 		d.Headers.Set("X-Forwarded-Prefix", f.Strip.Prefix)
 		if r.Path.Kind != model.PathExact {
 			d.Prefix = f.Strip.Prefix
-			n.noteOnPrefix(f.Strip.Prefix)
+			n.noteOnPrefix(*f.Strip)
+		}
+		if f.Strip.RewriteBase {
+			d.RewritesBase = true
+			d.Headers.Set("Accept-Encoding", "identity")
 		}
 	}
 	n.story.Decision = n.share(d, f.Targets)
@@ -362,9 +366,16 @@ func (n *narrator) note(format string, args ...any) {
 }
 
 // noteOnPrefix says what a path prefix does to pages that do not know of it.
-func (n *narrator) noteOnPrefix(prefix string) {
-	n.note("the backend does not see %s: a page with <base href=\"/\">, or with links that begin with / such as /style.css, "+
-		"asks outside of it and misses this route; relative links work, and so does an app that honours X-Forwarded-Prefix", prefix)
+func (n *narrator) noteOnPrefix(strip model.Strip) {
+	prefix := strip.Prefix
+	if strip.RewriteBase {
+		n.note("the backend does not see %s: in its HTML pages the base element is put under it (<base href=\"/\"> becomes <base href=\"%s/\">), "+
+			"for which it is asked for uncompressed answers; links that begin with / such as /style.css still ask outside of it", prefix, prefix)
+	} else {
+		n.note("the backend does not see %s: a page with <base href=\"/\">, or with links that begin with / such as /style.css, "+
+			"asks outside of it and misses this route; relative links work, and so does an app that honours X-Forwarded-Prefix; "+
+			"postern.dev/rewrite-base: \"true\" changes such a base", prefix)
+	}
 	n.note("in responses, Location and the Path of Set-Cookie are put under %s; a cookie without Path and a __Host- cookie are left alone", prefix)
 }
 

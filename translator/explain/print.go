@@ -140,6 +140,9 @@ func routeText(r model.Route) string {
 	case *model.Forward:
 		if action.Strip != nil {
 			words = append(words, "strip "+action.Strip.Prefix)
+			if action.Strip.RewriteBase {
+				words = append(words, "base")
+			}
 		}
 		if action.ReplacePath != "" {
 			words = append(words, "path "+action.ReplacePath)

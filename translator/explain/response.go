@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"net/http"
 	"strings"
 )
 
@@ -45,6 +46,28 @@ func cutScheme(value string) (string, bool) {
 func under(prefix, path string) bool {
 	rest, ok := strings.CutPrefix(path, prefix)
 	return ok && (rest == "" || strings.IndexByte("/?#", rest[0]) >= 0)
+}
+
+// LoosenPage changes the headers of a response whose base element may be rewritten: they promise nothing of its bytes.
+// What is no whole HTML page without compression is left as it is.
+func LoosenPage(status int, h http.Header) {
+	mediaType, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	encoding := strings.ToLower(h.Get("Content-Encoding"))
+	page := strings.EqualFold(strings.TrimSpace(mediaType), "text/html") && (encoding == "" || encoding == "identity")
+	switch status {
+	case http.StatusSwitchingProtocols, http.StatusPartialContent:
+		page = false
+	case http.StatusNotModified:
+		page = true // it names no type
+	}
+	if tag := h.Get("ETag"); page && strings.HasPrefix(tag, "\"") {
+		h.Set("ETag", "W/"+tag)
+	}
+	if page && status != http.StatusNotModified {
+		for _, name := range []string{"Content-Length", "Accept-Ranges", "Content-Digest", "Repr-Digest", "Digest", "Content-MD5"} {
+			h.Del(name)
+		}
+	}
 }
 
 // RewriteSetCookie is a response's Set-Cookie as the client gets it from a route that strips prefix: a Path that begins

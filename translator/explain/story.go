@@ -110,6 +110,8 @@ type Decision struct {
 	Headers http.Header `json:"headers,omitempty"`
 	// Prefix is what Location and cookie paths of the response are put under: see RewriteLocation.
 	Prefix string `json:"prefix,omitempty"`
+	// RewritesBase says that the base element of the backend's pages is put under Prefix: see LoosenPage.
+	RewritesBase bool `json:"rewritesBase,omitempty"`
 	// Shares are the decisions of which each request gets one, where the route has several backends. Status and Backend
 	// say nothing then.
 	Shares []Share `json:"shares,omitempty"`

@@ -86,8 +86,8 @@ type HTTPSRedirect struct {
 type Strip struct {
 	// Prefix begins with / and has no / at its end.
 	Prefix string
-	// StringPrefix is Traefik 1.7's own reading: the prefix ends anywhere, not at an element.
-	StringPrefix bool
+	// RewriteBase has the base element of the backend's pages put under the prefix. It is not set beside an exact path.
+	RewriteBase bool
 }
 
 // Policies are what a claim asks for beyond its backend.

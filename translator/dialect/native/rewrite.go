@@ -19,6 +19,12 @@ var rewrites = []dialect.Annotation{
 			"GET and HEAD of the prefix itself are redirected to its directory form, X-Forwarded-Prefix is sent, and Location and cookie paths are put under the prefix.",
 		Example: "true",
 	},
+	{
+		Key: "rewrite-base", On: dialect.OnIngress, Type: "true or false", Support: dialect.Applied,
+		Doc: "Whether, where a prefix is stripped, the base element of HTML pages is put under it: `<base href=\"/\">` becomes `<base href=\"/k8s/\">`. " +
+			"The backends are asked for uncompressed answers.",
+		Example: "true",
+	},
 }
 
 // pathReading is how a dialect reads the path of a rule.
@@ -32,6 +38,15 @@ func annotateRewrites(r *dialect.Reader, ing source.Ingress, shape dialect.Shape
 			r.Say(diag.New(diag.CodeWithoutEffect, at, "there is no prefix to strip", "it has no effect",
 				"give a rule a path of type Prefix, other than /"))
 		}
+	}
+	if rewrite, at, ok := r.Bool("rewrite-base"); ok && rewrite {
+		if !stripsPrefix(ing, shape) {
+			r.Say(diag.New(diag.CodeWithoutEffect, at, "no prefix is stripped under which a base could be put", "it has no effect",
+				"strip one by postern.dev/strip-prefix: \"true\", or by Traefik's rule-type PathPrefixStrip"))
+			return shape
+		}
+		shape.Path = each(shape.Path, rewriteBase)
+		shape.Annotations = append(shape.Annotations, at)
 	}
 	return shape
 }
@@ -52,6 +67,12 @@ func each(read pathReading, change func(*dialect.PathClaim)) pathReading {
 func stripPrefix(c *dialect.PathClaim) {
 	if c.Match.Kind != model.PathExact && c.Match.Value != "/" && c.Replace == "" && c.Strip == nil {
 		c.Strip = &model.Strip{Prefix: strings.TrimRight(c.Match.Value, "/")}
+	}
+}
+
+func rewriteBase(c *dialect.PathClaim) {
+	if c.Strip != nil && c.Match.Kind != model.PathExact {
+		c.Strip = &model.Strip{Prefix: c.Strip.Prefix, RewriteBase: true}
 	}
 }
 

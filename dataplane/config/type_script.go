@@ -1,0 +1,108 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// The scripts that the Go data plane implements.
+const (
+	PrefixScript = "prefix-v1"
+	BaseScript   = "base-v1"
+)
+
+// scriptSHA256 is each script's source, so that a changed script is refused, not guessed.
+var scriptSHA256 = map[string]string{
+	PrefixScript: "8ec324c1dfd627e5315a4285e954483cc83a6199abb467fffd474f4957fd2420",
+	BaseScript:   "27b8d816f54e97f5f164a994d7af120dcf7ae85bfe85676c50071b13c1870010",
+}
+
+// filterScript is the script that a route may name for each lua filter. Envoy lets a route name one for a filter.
+var filterScript = map[string]string{
+	"envoy.filters.http.lua":      PrefixScript,
+	"envoy.filters.http.lua.base": BaseScript,
+}
+
+// Scripts are what a route gives the scripts that it runs.
+type Scripts struct {
+	// Prefix is the filter context of prefix-v1; empty where the route does not run it.
+	Prefix string
+	// Base is the filter context of base-v1; nil where the route does not run it.
+	Base *Base
+}
+
+// Base is the filter context of base-v1.
+type Base struct {
+	// Prefix is as it stands in an HTML attribute.
+	Prefix string
+	// Insert has a page without a base element get one.
+	Insert bool
+}
+
+// checkScripts knows a script by its name and the hash of its source.
+func checkScripts(lua *luav3.Lua, at string) error {
+	for _, name := range slices.Sorted(maps.Keys(lua.GetSourceCodes())) {
+		sum := sha256.Sum256(inline(lua.GetSourceCodes()[name]))
+		hash := hex.EncodeToString(sum[:])
+		if scriptSHA256[name] != hash {
+			return fmt.Errorf("%s: script %q of SHA-256 %s is not known to the Go data plane",
+				join(at, "source_codes"), name, hash)
+		}
+	}
+	return nil
+}
+
+// decodeScripts reads the filter contexts of a route.
+func decodeScripts(configs map[string]*anypb.Any, at string) (Scripts, error) {
+	var out Scripts
+	for _, filter := range slices.Sorted(maps.Keys(configs)) {
+		at := fmt.Sprintf("%s[%q]", at, filter)
+		script, known := filterScript[filter]
+		if !known {
+			return Scripts{}, unsupported(at)
+		}
+		perRoute := &luav3.LuaPerRoute{}
+		at, err := unpack(configs[filter], perRoute, at)
+		if err != nil {
+			return Scripts{}, err
+		}
+		if perRoute.GetName() != script {
+			return Scripts{}, only(at, "name", script)
+		}
+		context := perRoute.GetFilterContext().GetFields()
+		prefix := context["prefix"].GetStringValue()
+		switch script {
+		case PrefixScript:
+			if len(context) != 1 || !strings.HasPrefix(prefix, "/") {
+				return Scripts{}, only(at, "filter_context", "one string, prefix, that begins with a slash,")
+			}
+			out.Prefix = prefix
+		case BaseScript:
+			if out.Base, err = decodeBase(context, at); err != nil {
+				return Scripts{}, err
+			}
+		}
+	}
+	return out, nil
+}
+
+func decodeBase(context map[string]*structpb.Value, at string) (*Base, error) {
+	base := &Base{Prefix: context["prefix"].GetStringValue(), Insert: context["insert"].GetBoolValue()}
+	fields := 1
+	if base.Insert {
+		fields++
+	}
+	if len(context) != fields || !strings.HasPrefix(base.Prefix, "/") || strings.ContainsAny(base.Prefix, "\"'<>") {
+		return nil, only(at, "filter_context",
+			"prefix, a string that begins with a slash and is escaped for HTML, and insert, which is true or absent,")
+	}
+	return base, nil
+}
