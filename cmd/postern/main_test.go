@@ -40,6 +40,10 @@ func TestExplainExample(t *testing.T) {
 			t.Errorf("explain does not tell of %s:\n%s", want, out)
 		}
 	}
+	out, _, err = run(t, "", "explain", "-f", example, "http://node/catalog/")
+	if err != nil || !strings.Contains(out, `becomes <base href="/catalog/">`) {
+		t.Errorf("explain does not tell of the base, %v:\n%s", err, out)
+	}
 	out, _, err = run(t, "", "explain", "-f", example, "-o", "json", "-X", "POST", "http://node/k8s/")
 	if err != nil || !json.Valid([]byte(out)) || !strings.Contains(out, "307") {
 		t.Errorf("%v:\n%s", err, out)

@@ -16,6 +16,7 @@ http=127.0.0.1:8080      # postern's own defaults
 https=127.0.0.1:8443
 dashboard=127.0.0.1:9443 # as in endpoints.yaml
 about=127.0.0.1:9080
+catalog=127.0.0.1:9081
 start_deciseconds=300    # how long a program may take to listen
 stop_deciseconds=100     # how long it may take to end before it is killed
 
@@ -23,7 +24,7 @@ answers() { # HOST:PORT
   (exec 3<>"/dev/tcp/${1%:*}/${1##*:}") 2>/dev/null
 }
 
-for address in $http $https $dashboard $about; do
+for address in $http $https $dashboard $about $catalog; do
   if answers "$address"; then
     echo "demo: another program listens on $address; stop it and try again." >&2
     exit 1
@@ -81,7 +82,7 @@ start() { # NAME HOST:PORT COMMAND...
 
 # Waiting at the plain ports: a probe of the others is a broken TLS handshake,
 # which the programs would report.
-start "the example app" $about "$app" --listen $dashboard --about-listen $about
+start "the example app" $about "$app" --listen $dashboard --about-listen $about --catalog-listen $catalog
 start postern $http "$postern" up -f "$manifests" --http $http --https $https \
   --ingress-selector app=traefik --upstream-insecure-skip-verify "$@"
 
@@ -89,6 +90,7 @@ cat <<EOF
 
 Open in a browser (the certificate is self-signed; the token is postern-demo-token):
   http://$http/k8s/      the stand-in for the Kubernetes dashboard
+  http://$http/catalog/  a page that says <base href="/">
   http://$http/traefik/  about this demo
 
 Or try:
@@ -97,6 +99,7 @@ Or try:
   curl -k  https://$https/k8s/            # the page
   curl -ik https://$https/k8s/style.css   # Content-Type: text/css
   curl -ik https://$https/k8s/old         # Location: / becomes /k8s/
+  curl -s  http://$http/catalog/ | grep "base href"  # the prefix stands in it
   curl -k  https://$https/k8s/api/v1/request  # what the dashboard was sent
 
 Edit a file in docs/examples/kubernetes-dashboard and ask again. Ctrl-C ends all.

@@ -56,6 +56,13 @@ func TestTypes(t *testing.T) {
 		{newAbout(), "/", "text/html; charset=utf-8", 200},
 		{newAbout(), "/style.css", "text/css; charset=utf-8", 200},
 		{newAbout(), "/api/v1/login/status", "text/plain; charset=utf-8", 404},
+		{newCatalog(), "/", "text/html; charset=utf-8", 200},
+		{newCatalog(), "/chart/redis", "text/html; charset=utf-8", 200},
+		{newCatalog(), "/style.css", "text/css; charset=utf-8", 200},
+		{newCatalog(), "/app.js", "text/javascript; charset=utf-8", 200},
+		{newCatalog(), "/icon.svg", "image/svg+xml", 200},
+		{newCatalog(), "/api/charts", "application/json", 200},
+		{newCatalog(), "/chart/style.css/x", "text/plain; charset=utf-8", 404},
 	} {
 		r := get(tc.handler, tc.path, nil)
 		if r.StatusCode != tc.status || r.Header.Get("Content-Type") != tc.contentType {
@@ -197,10 +204,10 @@ func TestRequestShowsForwardedHeadersOnly(t *testing.T) {
 }
 
 // TestServe goes through real sockets: the certificate is good for its name
-// when it is trusted, both sites answer, and the end of ctx ends everything.
+// when it is trusted, the sites answer, and the end of ctx ends everything.
 func TestServe(t *testing.T) {
 	opts := options{
-		listen: "127.0.0.1:0", aboutListen: "127.0.0.1:0", serverName: defaultServerName,
+		listen: "127.0.0.1:0", aboutListen: "127.0.0.1:0", catalogListen: "127.0.0.1:0", serverName: defaultServerName,
 		certFile: filepath.Join(t.TempDir(), "cert.pem"),
 	}
 	a, err := listen(opts)
@@ -226,6 +233,7 @@ func TestServe(t *testing.T) {
 	for _, url := range []string{
 		"https://" + a.dashboard.Addr().String() + "/api/v1/request",
 		"http://" + a.about.Addr().String() + "/",
+		"http://" + a.catalog.Addr().String() + "/",
 	} {
 		r, err := client.Get(url)
 		if err != nil {
@@ -254,8 +262,9 @@ func TestPortTaken(t *testing.T) {
 	defer taken.Close()
 	cert := filepath.Join(t.TempDir(), "cert.pem")
 	for flagName, opts := range map[string]options{
-		"--listen":       {listen: taken.Addr().String(), serverName: "a.test", certFile: cert},
-		"--about-listen": {listen: "127.0.0.1:0", aboutListen: taken.Addr().String(), serverName: "a.test", certFile: cert},
+		"--listen":         {listen: taken.Addr().String(), serverName: "a.test", certFile: cert},
+		"--about-listen":   {listen: "127.0.0.1:0", aboutListen: taken.Addr().String(), serverName: "a.test", certFile: cert},
+		"--catalog-listen": {listen: "127.0.0.1:0", aboutListen: "127.0.0.1:0", catalogListen: taken.Addr().String(), serverName: "a.test", certFile: cert},
 	} {
 		err := run(t.Context(), opts, io.Discard)
 		want := "another program listens on " + taken.Addr().String() + ": stop it, or choose another address with " + flagName
@@ -270,7 +279,7 @@ func TestPortTaken(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	opts, err := parseFlags(nil, io.Discard)
-	want := options{listen: "127.0.0.1:9443", aboutListen: "127.0.0.1:9080", serverName: defaultServerName}
+	want := options{listen: "127.0.0.1:9443", aboutListen: "127.0.0.1:9080", catalogListen: "127.0.0.1:9081", serverName: defaultServerName}
 	if err != nil || opts != want {
 		t.Errorf("defaults: got %+v, %v; want %+v", opts, err, want)
 	}

@@ -31,10 +31,11 @@ const (
 
 // options are the values of the command line.
 type options struct {
-	listen      string // host:port of the dashboard, HTTPS
-	aboutListen string // host:port of the page about the demo, plain HTTP; empty: none
-	serverName  string // DNS name in the certificate
-	certFile    string // where to write the certificate as PEM; empty: nowhere
+	listen        string // host:port of the dashboard, HTTPS
+	aboutListen   string // host:port of the page about the demo, plain HTTP; empty: none
+	catalogListen string // host:port of the chart catalog, plain HTTP; empty: none
+	serverName    string // DNS name in the certificate
+	certFile      string // where to write the certificate as PEM; empty: nowhere
 }
 
 func main() {
@@ -60,6 +61,8 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&opts.listen, "listen", "127.0.0.1:9443", "`address` of the dashboard, HTTPS")
 	flags.StringVar(&opts.aboutListen, "about-listen", "127.0.0.1:9080",
 		"`address` of the page about this demo, plain HTTP; empty for none")
+	flags.StringVar(&opts.catalogListen, "catalog-listen", "127.0.0.1:9081",
+		"`address` of the chart catalog, plain HTTP; empty for none")
 	flags.StringVar(&opts.serverName, "server-name", defaultServerName, "DNS `name` in the certificate")
 	flags.StringVar(&opts.certFile, "cert-file", "",
 		"`file` to write the certificate to, for postern's --upstream-ca; the key stays in memory")
@@ -85,12 +88,16 @@ func run(ctx context.Context, opts options, stdout io.Writer) error {
 	if a.about != nil {
 		fmt.Fprintf(stdout, "example app: about page on http://%s/\n", a.about.Addr())
 	}
+	if a.catalog != nil {
+		fmt.Fprintf(stdout, "example app: chart catalog on http://%s/\n", a.catalog.Addr())
+	}
 	return a.serve(ctx)
 }
 
-// app is the two sites with their open sockets; about is nil when it is off.
+// app is the open sockets of the sites; about and catalog are nil when they
+// are off.
 type app struct {
-	dashboard, about net.Listener
+	dashboard, about, catalog net.Listener
 }
 
 func listen(opts options) (*app, error) {
@@ -107,11 +114,22 @@ func listen(opts options) (*app, error) {
 		MinVersion:   tls.VersionTLS12,
 		NextProtos:   []string{"h2", "http/1.1"},
 	})}
-	if opts.aboutListen != "" {
-		if a.about, err = listenTCP(opts.aboutListen, "--about-listen"); err != nil {
+	for _, s := range []struct {
+		address, flagName string
+		to                *net.Listener
+	}{
+		{opts.aboutListen, "--about-listen", &a.about},
+		{opts.catalogListen, "--catalog-listen", &a.catalog},
+	} {
+		if s.address == "" {
+			continue
+		}
+		l, err := listenTCP(s.address, s.flagName)
+		if err != nil {
 			a.close()
 			return nil, err
 		}
+		*s.to = l
 	}
 	// Only now: a second app that finds the ports taken must not overwrite the
 	// certificate of the one that runs.
@@ -125,9 +143,10 @@ func listen(opts options) (*app, error) {
 }
 
 func (a *app) close() {
-	a.dashboard.Close()
-	if a.about != nil {
-		a.about.Close()
+	for _, l := range []net.Listener{a.dashboard, a.about, a.catalog} {
+		if l != nil {
+			l.Close()
+		}
 	}
 }
 
@@ -151,6 +170,9 @@ func (a *app) serve(ctx context.Context) error {
 	sites := []site{{newServer(newDashboard()), a.dashboard}}
 	if a.about != nil {
 		sites = append(sites, site{newServer(newAbout()), a.about})
+	}
+	if a.catalog != nil {
+		sites = append(sites, site{newServer(newCatalog()), a.catalog})
 	}
 	failed := make(chan error, len(sites))
 	for _, s := range sites {

@@ -5,9 +5,9 @@ import (
 	"net/http"
 )
 
-// pages holds the files of both sites, each in its own folder.
+// pages holds the files of the sites, each in its own folder.
 //
-//go:embed dashboard about
+//go:embed dashboard about catalog
 var pages embed.FS
 
 // asset is one file of a site and the type it is served with. The types are
@@ -61,6 +61,26 @@ func newAbout() http.Handler {
 	serveAssets(mux, "about", []asset{
 		{"index.html", typeHTML},
 		{"style.css", typeCSS},
+	})
+	return withoutSniffing(mux)
+}
+
+// newCatalog is the site that stands in for monocular: a page that says
+// <base href="/">, served for every path of the application.
+func newCatalog() http.Handler {
+	mux := http.NewServeMux()
+	serveAssets(mux, "catalog", []asset{
+		{"index.html", typeHTML},
+		{"style.css", typeCSS},
+		{"app.js", typeJS},
+		{"icon.svg", typeSVG},
+	})
+	mux.HandleFunc("GET /chart/{name}", func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Path = "/"
+		mux.ServeHTTP(w, r)
+	})
+	mux.HandleFunc("GET /api/charts", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string][]string{"charts": {"mariadb", "postgresql", "redis"}})
 	})
 	return withoutSniffing(mux)
 }
