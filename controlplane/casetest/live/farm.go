@@ -93,7 +93,14 @@ type server struct {
 // sniffMax bounds how long a connection may stay without a byte.
 const sniffMax = 30 * time.Second
 
+// nobody is where no server listens: tcpmux (RFC 1078) has died out. A port that was free a moment ago would not do, as the
+// next server may be given it.
+var nobody = netip.MustParseAddrPort("127.0.0.1:1")
+
 func (f *farm) start(of endpoint) (*server, error) {
+	if backend := f.test.Backend(of.assignment); backend.Mode == casetest.ModeDown {
+		return &server{address: nobody, backend: backend}, nil
+	}
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -101,10 +108,6 @@ func (f *farm) start(of endpoint) (*server, error) {
 	s := &server{
 		address: netip.MustParseAddrPort(lis.Addr().String()), lis: lis, backend: f.test.Backend(of.assignment),
 		plain: newHandover(lis.Addr()), secure: newHandover(lis.Addr()), open: map[net.Conn]struct{}{},
-	}
-	if s.backend.Mode == casetest.ModeDown {
-		// Without a listener the port refuses connections.
-		return s, lis.Close()
 	}
 	pair := s.backend.Pair()
 	certificate, err := tls.X509KeyPair(pair.Certificate, pair.Key)
