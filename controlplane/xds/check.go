@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,18 +16,17 @@ import (
 )
 
 // Check tells of every reference within the snapshot that leads nowhere: a route's cluster, an EDS cluster's assignment,
-// a cluster's secret, a listener's route configuration; and of domains that one route configuration has
+// a cluster's secret, a listener's route configuration or validation secret; and of domains that one route configuration has
 // twice, case ignored, for which Envoy refuses the whole of it. The order is that of the resources' names.
 // go-control-plane's Consistent() compares less: it knows neither routes' clusters nor secrets nor domains.
 func (s *Snapshot) Check() []error {
 	var errs []error
-	for _, r := range s.Resources(resource.ClusterType) {
-		errs = append(errs, s.checkCluster(r.Name, r.Message.(*clusterv3.Cluster))...)
-	}
-	for _, r := range s.Resources(resource.ListenerType) {
-		for _, name := range s.static(r.TypeURL, r.Name).refs {
-			if s.static(resource.RouteType, name) == nil {
-				errs = append(errs, fmt.Errorf("listener %q: there is no route configuration %q", r.Name, name))
+	for _, of := range []struct{ typeURL, word string }{{resource.ClusterType, "cluster"}, {resource.ListenerType, "listener"}} {
+		for _, r := range s.Resources(of.typeURL) {
+			for _, ref := range s.static(r.TypeURL, r.Name).refs {
+				if s.static(ref.typeURL, ref.name) == nil {
+					errs = append(errs, fmt.Errorf("%s %q: there is no %s %q", of.word, r.Name, refWords[ref.typeURL], ref.name))
+				}
 			}
 		}
 	}
@@ -36,17 +36,9 @@ func (s *Snapshot) Check() []error {
 	return errs
 }
 
-func (s *Snapshot) checkCluster(name string, c *clusterv3.Cluster) []error {
-	var errs []error
-	if service, isEDS := assignmentName(c); isEDS && s.static(resource.EndpointType, service) == nil {
-		errs = append(errs, fmt.Errorf("cluster %q: there is no assignment %q", name, service))
-	}
-	for _, secret := range s.static(resource.ClusterType, name).secrets {
-		if s.static(resource.SecretType, secret) == nil {
-			errs = append(errs, fmt.Errorf("cluster %q: there is no secret %q", name, secret))
-		}
-	}
-	return errs
+// refWords are what errors call the types of resourceName.
+var refWords = map[string]string{
+	resource.EndpointType: "assignment", resource.RouteType: "route configuration", resource.SecretType: "secret",
 }
 
 func (s *Snapshot) checkRoutes(rc *routev3.RouteConfiguration) []error {
@@ -100,6 +92,19 @@ func assignmentName(c *clusterv3.Cluster) (string, bool) {
 	return c.GetName(), true
 }
 
+// clusterRefs are the assignment that a cluster asks for, and the secrets that it verifies by and shows.
+func clusterRefs(c *clusterv3.Cluster) ([]resourceName, error) {
+	var refs []resourceName
+	if service, isEDS := assignmentName(c); isEDS {
+		refs = append(refs, resourceName{resource.EndpointType, service})
+	}
+	secrets, err := secretNames(c)
+	for _, name := range secrets {
+		refs = append(refs, resourceName{resource.SecretType, name})
+	}
+	return refs, err
+}
+
 // secretNames are the secrets that a cluster verifies by and shows.
 func secretNames(c *clusterv3.Cluster) ([]string, error) {
 	socket := c.GetTransportSocket().GetTypedConfig()
@@ -123,13 +128,14 @@ func secretNames(c *clusterv3.Cluster) ([]string, error) {
 	return names, nil
 }
 
-// routeNames are the route configurations that a listener's connection managers ask for, sorted.
-func routeNames(l *listenerv3.Listener) ([]string, error) {
+// listenerRefs are the route configurations that a listener's connection managers ask for, and the secrets by which its
+// clients are verified, sorted.
+func listenerRefs(l *listenerv3.Listener) ([]resourceName, error) {
 	chains := slices.Clone(l.GetFilterChains())
 	if d := l.GetDefaultFilterChain(); d != nil {
 		chains = append(chains, d)
 	}
-	var names []string
+	var refs []resourceName
 	for _, chain := range chains {
 		for _, filter := range chain.GetFilters() {
 			name, err := routeName(filter.GetTypedConfig())
@@ -137,12 +143,33 @@ func routeNames(l *listenerv3.Listener) ([]string, error) {
 				return nil, fmt.Errorf("listener %q: read filter %q: %w", l.GetName(), filter.GetName(), err)
 			}
 			if name != "" {
-				names = append(names, name)
+				refs = append(refs, resourceName{resource.RouteType, name})
 			}
 		}
+		name, err := clientCAName(chain.GetTransportSocket().GetTypedConfig())
+		if err != nil {
+			return nil, fmt.Errorf("listener %q: read the TLS context of chain %q: %w", l.GetName(), chain.GetName(), err)
+		}
+		if name != "" {
+			refs = append(refs, resourceName{resource.SecretType, name})
+		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names), nil
+	slices.SortFunc(refs, func(a, b resourceName) int {
+		return cmp.Or(cmp.Compare(a.typeURL, b.typeURL), cmp.Compare(a.name, b.name))
+	})
+	return slices.Compact(refs), nil
+}
+
+// clientCAName is the secret by which a TLS context verifies clients, empty where it verifies none.
+func clientCAName(config *anypb.Any) (string, error) {
+	if !config.MessageIs((*tlsv3.DownstreamTlsContext)(nil)) {
+		return "", nil
+	}
+	context := &tlsv3.DownstreamTlsContext{}
+	if err := config.UnmarshalTo(context); err != nil {
+		return "", err
+	}
+	return context.GetCommonTlsContext().GetValidationContextSdsSecretConfig().GetName(), nil
 }
 
 func routeName(config *anypb.Any) (string, error) {

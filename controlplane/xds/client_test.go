@@ -99,17 +99,30 @@ func shared(name string, clusters ...string) Resource {
 	}}
 }
 
-func entryPoint(t testing.TB, name string) Resource {
+// entryPoint is a listener with routes of its name.
+func entryPoint(t testing.TB, name string) Resource { return guarded(t, name, name, "") }
+
+// guarded is a listener with routes of a name, and with clients that are verified by a secret where one is given.
+func guarded(t testing.TB, name, routes, clientCA string) Resource {
 	t.Helper()
-	manager, err := anypb.New(&hcmv3.HttpConnectionManager{RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: name}}})
-	if err != nil {
-		t.Fatal(err)
+	pack := func(m proto.Message) *anypb.Any {
+		packed, err := anypb.New(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return packed
 	}
-	return Resource{TypeURL: resource.ListenerType, Name: name, Message: &listenerv3.Listener{
-		Name: name, FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{
-			Name: "hcm", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: manager},
-		}}}},
-	}}
+	chain := &listenerv3.FilterChain{Filters: []*listenerv3.Filter{{Name: "hcm", ConfigType: &listenerv3.Filter_TypedConfig{
+		TypedConfig: pack(&hcmv3.HttpConnectionManager{RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: routes}}}),
+	}}}}
+	if clientCA != "" {
+		chain.TransportSocket = &corev3.TransportSocket{ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: pack(&tlsv3.DownstreamTlsContext{
+			CommonTlsContext: &tlsv3.CommonTlsContext{ValidationContextType: &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
+				ValidationContextSdsSecretConfig: &tlsv3.SdsSecretConfig{Name: clientCA},
+			}},
+		})}}
+	}
+	return Resource{TypeURL: resource.ListenerType, Name: name, Message: &listenerv3.Listener{Name: name, FilterChains: []*listenerv3.FilterChain{chain}}}
 }
 
 func certificate(text string) *tlsv3.Secret {

@@ -13,7 +13,8 @@ const orderWaitMax = 5 * time.Second
 // Make before break, in two rules.
 // 1. A new or changed listener or route is sent when clusters and endpoints are accepted, and the secrets of those
 // clusters sent (mustWait).
-// 2. A cluster or assignment is removed when listeners and routes are accepted (mustHold).
+// 2. A cluster or assignment is removed when listeners and routes are accepted, a route configuration or a secret that
+// listeners or clusters name when those are (mustHold).
 
 // mustWait tells whether additions of this type have to wait, and notes since when they do.
 func (s *state) mustWait(sub *subscription, now time.Time) bool {
@@ -34,7 +35,7 @@ func (s *state) mustWait(sub *subscription, now time.Time) bool {
 func (s *state) backendsReady(now time.Time) bool {
 	return !s.unasked(resource.ClusterType, now) &&
 		!s.inFlight(resource.ClusterType) && !s.inFlight(resource.EndpointType) &&
-		!s.expecting(resource.EndpointType, now) && !s.expecting(resource.SecretType, now) && !s.owesSecrets()
+		!s.expecting(resource.EndpointType, now) && !s.expectingOfClusters(now) && !s.owesSecrets()
 }
 
 // owesSecrets is true while a secret of a cluster cannot be sent because another response of secrets is in flight. Once
@@ -45,10 +46,24 @@ func (s *state) owesSecrets() bool {
 		return false
 	}
 	for name := range sub.dirty {
-		if s.snap.static(resource.SecretType, name) == nil {
+		if _, ofCluster := s.snap.clusterSecrets[name]; !ofCluster {
 			continue
 		}
 		if act, _ := sub.judge(s.snap, name); act == actSend {
+			return true
+		}
+	}
+	return false
+}
+
+// expectingOfClusters is true while the proxy is about to ask for a secret of a cluster. It asks for those of listeners
+// when it asks for their routes, which must not wait for them.
+func (s *state) expectingOfClusters(now time.Time) bool {
+	if !s.expecting(resource.SecretType, now) {
+		return false
+	}
+	for name := range s.subs[resource.SecretType].expected {
+		if _, ofCluster := s.snap.clusterSecrets[name]; ofCluster {
 			return true
 		}
 	}
@@ -61,19 +76,34 @@ func (s *state) inFlight(typeURL string) bool {
 }
 
 // mustHold tells whether the removal of a name has to wait. A proxy that refuses the routes goes on using the old ones,
-// so their clusters stay until it has accepted better ones. A secret that clusters name stays until the clusters
-// have changed; one that a handshake asked for goes at once.
+// so their clusters stay until it has accepted better ones. What listeners name stays until they have changed, and what
+// they name now has come; a secret that clusters name likewise. One that a handshake asked for goes at once.
 func (s *state) mustHold(sub *subscription, name string, now time.Time) bool {
 	switch sub.typeURL {
 	case resource.ClusterType, resource.EndpointType:
 		return s.usersUnsettled(now) || s.usersRefusing()
+	case resource.RouteType:
+		return s.listenersUnsettled(now)
 	case resource.SecretType:
 		_, named := sub.names[name]
 		_, onDemand := sub.queued[name]
-		clusters := s.subs[resource.ClusterType]
-		return named && !onDemand && clusters != nil && (clusters.flight != nil || len(clusters.dirty) > 0)
+		return named && !onDemand && (s.changing(resource.ClusterType) || s.listenersUnsettled(now))
 	}
 	return false
+}
+
+// changing tells whether something of a type is on its way or waits to be.
+func (s *state) changing(typeURL string) bool {
+	sub := s.subs[typeURL]
+	return sub != nil && (sub.flight != nil || len(sub.dirty) > 0)
+}
+
+// listenersUnsettled tells whether a proxy may still serve by listeners of before: they are refused, or wait for what
+// they name.
+func (s *state) listenersUnsettled(now time.Time) bool {
+	listeners := s.subs[resource.ListenerType]
+	return s.changing(resource.ListenerType) || listeners != nil && listeners.refusing(s.snap) ||
+		s.expecting(resource.RouteType, now) || s.expecting(resource.SecretType, now)
 }
 
 func (s *state) usersUnsettled(now time.Time) bool {
@@ -134,7 +164,7 @@ func (s *state) settled(now time.Time) bool {
 	if s.snap == nil || s.unasked(resource.ListenerType, now) {
 		return false
 	}
-	for _, typeURL := range []string{resource.EndpointType, resource.SecretType, resource.RouteType} {
+	for _, typeURL := range []string{resource.EndpointType, resource.RouteType, resource.SecretType} {
 		if s.expecting(typeURL, now) {
 			return false
 		}

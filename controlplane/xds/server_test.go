@@ -280,6 +280,43 @@ func TestRoutesWaitForTheSecretsOfTheirClusters(t *testing.T) {
 	wait(t, s, rev)
 }
 
+func TestWhatListenersNameGoesAfterThem(t *testing.T) {
+	s := New(Options{})
+	ca := func(name string) Resource { return Resource{TypeURL: sds, Name: name, Message: namedSecret(name)} }
+	with := func(name string) Revision {
+		return s.Publish(snapshot(t, nil, guarded(t, "https", "https/"+name, "client-ca/"+name), table("https/"+name), ca("client-ca/"+name)))
+	}
+	path, _ := serve(t, s)
+	with("old")
+	c := connect(t, path)
+	c.ask("node", cds)
+	c.ack(c.take("Cluster"))
+	c.ask("", lds)
+	c.ack(c.take("Listener +https"))
+	c.ask("", rds, "https/old")
+	c.ack(c.take("RouteConfiguration +https/old"))
+	c.ask("", sds, "client-ca/old")
+	c.ack(c.take("Secret +client-ca/old"))
+
+	rev := with("new")
+	listeners := c.take("Listener +https")
+	c.silent("the listener of before may still use its routes and its CA")
+	c.ack(listeners)
+	c.silent("the new listener waits for what it names")
+	c.ask("", rds, "https/new")
+	c.ack(c.take("RouteConfiguration +https/new"))
+	c.silent("it waits for the CA yet")
+	c.ask("", sds, "client-ca/new")
+	// What goes may come with what is new, or after it.
+	gone := map[string]bool{}
+	for !gone["RouteConfiguration -https/old"] || !gone["Secret -client-ca/old"] {
+		response := c.next()
+		gone[strings.Replace(describe(response), " +client-ca/new", "", 1)] = true
+		c.ack(response)
+	}
+	wait(t, s, rev)
+}
+
 func TestWildcardIsAnsweredEvenIfEmpty(t *testing.T) {
 	s := New(Options{})
 	path, _ := serve(t, s)

@@ -46,8 +46,10 @@ type OnDemand func(name string) (secret proto.Message, origins []diag.Origin)
 
 // Snapshot is everything that is served at one moment. It is immutable, and shared by all streams.
 type Snapshot struct {
-	types    map[string]*typeSet
-	onDemand OnDemand
+	types map[string]*typeSet
+	// clusterSecrets are the names of the secrets that clusters name.
+	clusterSecrets map[string]struct{}
+	onDemand       OnDemand
 }
 
 type typeSet struct {
@@ -64,12 +66,13 @@ type entry struct {
 	resource Resource
 	version  string
 	wire     *discoveryv3.Resource
-	// refs are the names of another type that a proxy will ask for when it has accepted this one: the assignment of an
-	// EDS cluster, the route configurations of a listener.
-	refs []string
-	// secrets are the names of the secrets that it will ask for when it has accepted this cluster.
-	secrets []string
+	// refs are what a proxy will ask for by name when it has accepted this one: the assignment of an EDS cluster and the
+	// secrets of a cluster, the route configurations of a listener and the CAs of its clients.
+	refs []resourceName
 }
+
+// resourceName is a resource by its type and name.
+type resourceName struct{ typeURL, name string }
 
 // NewSnapshot marshals the resources and gives each its version, the truncated SHA-256 of its deterministic bytes.
 //
@@ -83,7 +86,7 @@ type entry struct {
 //
 // An error means that the resources contradict themselves: no name, two of one name, a message of another type or name.
 func NewSnapshot(resources []Resource, onDemand OnDemand) (*Snapshot, error) {
-	s := &Snapshot{types: map[string]*typeSet{}, onDemand: onDemand}
+	s := &Snapshot{types: map[string]*typeSet{}, clusterSecrets: map[string]struct{}{}, onDemand: onDemand}
 	for _, r := range resources {
 		e, err := newEntry(r)
 		if err != nil {
@@ -98,6 +101,11 @@ func NewSnapshot(resources []Resource, onDemand OnDemand) (*Snapshot, error) {
 			return nil, fmt.Errorf("%s %q is in the snapshot twice", shortType(r.TypeURL), r.Name)
 		}
 		set.byName[r.Name] = e
+		for _, ref := range e.refs {
+			if r.TypeURL == resource.ClusterType && ref.typeURL == resource.SecretType {
+				s.clusterSecrets[ref.name] = struct{}{}
+			}
+		}
 		set.names = append(set.names, r.Name)
 	}
 	for _, set := range s.types {
@@ -134,14 +142,11 @@ func newEntry(r Resource) (*entry, error) {
 	e.wire = newWire(r.TypeURL, r.Name, e.version, body)
 	switch m := r.Message.(type) {
 	case *clusterv3.Cluster:
-		if service, isEDS := assignmentName(m); isEDS {
-			e.refs = []string{service}
-		}
-		if e.secrets, err = secretNames(m); err != nil {
+		if e.refs, err = clusterRefs(m); err != nil {
 			return nil, err
 		}
 	case *listenerv3.Listener:
-		if e.refs, err = routeNames(m); err != nil {
+		if e.refs, err = listenerRefs(m); err != nil {
 			return nil, err
 		}
 	}

@@ -110,25 +110,18 @@ func (s *state) answer(sub *subscription, refusal *status.Status, now time.Time)
 		sub.lastNACK = newNACK(sub.typeURL, f, refusal.GetMessage(), now)
 		return sub.lastNACK
 	}
+	if sub.typeURL != resource.ClusterType && sub.typeURL != resource.ListenerType {
+		return nil
+	}
 	for name := range f.versions {
-		switch sub.typeURL {
-		case resource.ClusterType:
-			s.expect(resource.EndpointType, f.snapshot.static(sub.typeURL, name).refs, now)
-			s.expect(resource.SecretType, f.snapshot.static(sub.typeURL, name).secrets, now)
-		case resource.ListenerType:
-			s.expect(resource.RouteType, f.snapshot.static(sub.typeURL, name).refs, now)
+		for _, ref := range f.snapshot.static(sub.typeURL, name).refs {
+			// What is subscribed already is due by itself.
+			if to := s.sub(ref.typeURL); !to.wants(ref.name) {
+				to.expected[ref.name] = now
+			}
 		}
 	}
 	return nil
-}
-
-// expect notes names that the proxy is about to ask for. What is subscribed already is due by itself.
-func (s *state) expect(typeURL string, names []string, now time.Time) {
-	for _, name := range names {
-		if to := s.sub(typeURL); !to.wants(name) {
-			to.expected[name] = now
-		}
-	}
 }
 
 // repeat has the assignments of clusters that are being sent follow them, even if the proxy has them. Envoy makes a
@@ -136,9 +129,13 @@ func (s *state) expect(typeURL string, names []string, now time.Time) {
 // cluster's former self or by another cluster of the same Service: without this the cluster comes into force only after
 // initial_fetch_timeout, 15 s (seen on Envoy 1.40; envoy #47302). The ACK of the clusters is too late a moment, since
 // Envoy holds it back until they are warm.
-func (s *state) repeat(assignments []string) {
+func (s *state) repeat(refs []resourceName) {
 	to := s.sub(resource.EndpointType)
-	for _, name := range assignments {
+	for _, ref := range refs {
+		if ref.typeURL != resource.EndpointType {
+			continue
+		}
+		name := ref.name
 		if !to.asked {
 			to.owed[name] = struct{}{}
 		} else if version, told := to.told[name]; told && version != gone && to.wants(name) {

@@ -173,7 +173,7 @@ func (m *simulation) publish(revision Revision) {
 	make := map[string]func(string, int) Resource{
 		cds: func(name string, g int) Resource { return cluster(name, g) },
 		eds: func(name string, g int) Resource { return assignment(name, g) },
-		lds: func(name string, g int) Resource { return entryPoint(m.t, name) },
+		lds: func(name string, g int) Resource { return guarded(m.t, name, name, fmt.Sprintf("ca%d", g)) },
 		rds: func(name string, g int) Resource { return table(name, fmt.Sprint(g)) },
 	}
 	for _, typeURL := range sendOrder {
@@ -231,7 +231,7 @@ func (m *simulation) check(seed uint64) {
 			}
 		}
 		got := maps.Clone(p.held)
-		if refusing && (typeURL == cds || typeURL == eds) {
+		if refusing && (typeURL == cds || typeURL == eds || typeURL == rds) {
 			maps.DeleteFunc(got, func(name, _ string) bool { return want[name] == "" }) // Held on purpose.
 		}
 		if !maps.Equal(got, want) {
@@ -352,7 +352,7 @@ func TestCheckFindsDanglingNames(t *testing.T) {
 	}
 	twice := table("http", "A.test", "a.TEST")
 	errs := snapshot(t, nil, cluster("A.test", 1), secureCluster(t, "b", "trust/b", "client/b"), assignment("b", 1),
-		entryPoint(t, "https"), twice, shared("split", "A.test", "c")).Check()
+		guarded(t, "https", "https", "client-ca/a/b"), twice, shared("split", "A.test", "c")).Check()
 	var got []string
 	for _, err := range errs {
 		got = append(got, err.Error())
@@ -362,6 +362,7 @@ func TestCheckFindsDanglingNames(t *testing.T) {
 		`cluster "b": there is no secret "client/b"`,
 		`cluster "b": there is no secret "trust/b"`,
 		`listener "https": there is no route configuration "https"`,
+		`listener "https": there is no secret "client-ca/a/b"`,
 		`routes "http": domain "a.TEST" is in virtual host "A.test" and in "a.TEST"`,
 		`routes "http": virtual host "a.TEST", route 0: there is no cluster "a.TEST"`,
 		`routes "split": virtual host "all", route 0: there is no cluster "c"`,
