@@ -47,6 +47,7 @@ type adsStream struct {
 	sent     map[string]map[string]string // type → name → version
 	acked    map[string]map[string]string
 	waiting  map[string]map[string]string // nonce → name → version
+	denied   map[string]bool              // secrets that there are not, as was told
 }
 
 func newControlPlane(t testing.TB) *controlPlane {
@@ -142,9 +143,14 @@ func (c *controlPlane) send(s *adsStream, typeURL string) {
 	}
 	if typeURL == config.SecretType { // a name for which there is nothing is answered at once
 		for _, name := range slices.Sorted(maps.Keys(s.names[typeURL])) {
-			if gone(name) && !slices.Contains(response.RemovedResources, name) {
-				response.RemovedResources = append(response.RemovedResources, name)
-				delete(s.names[typeURL], name)
+			switch {
+			case !gone(name):
+				delete(s.denied, name)
+			case !s.denied[name]:
+				s.denied[name] = true
+				if !slices.Contains(response.RemovedResources, name) {
+					response.RemovedResources = append(response.RemovedResources, name)
+				}
 			}
 		}
 	}
@@ -162,7 +168,7 @@ func (c *controlPlane) DeltaAggregatedResources(to discoveryv3.AggregatedDiscove
 	s := &adsStream{
 		to: to, wildcard: make(map[string]bool), names: make(map[string]map[string]bool),
 		sent: make(map[string]map[string]string), acked: make(map[string]map[string]string),
-		waiting: make(map[string]map[string]string),
+		waiting: make(map[string]map[string]string), denied: make(map[string]bool),
 	}
 	c.mu.Lock()
 	c.streams[s] = true
@@ -213,6 +219,7 @@ func (c *controlPlane) receive(s *adsStream, r *discoveryv3.DeltaDiscoveryReques
 		}
 		s.names[typeURL][name] = true
 		if typeURL == config.SecretType {
+			delete(s.denied, name)
 			c.asked = append(c.asked, name)
 		}
 	}
@@ -264,6 +271,19 @@ func (c *controlPlane) accepted(s *adsStream) bool {
 		}
 	}
 	return len(s.waiting) == 0
+}
+
+// secret waits until a proxy has accepted a secret as it is now.
+func (c *controlPlane) secret(t testing.TB, name string) {
+	t.Helper()
+	c.await(t, "the secret "+name+" to be accepted", func() bool {
+		for s := range c.streams {
+			if s.acked[config.SecretType][name] == c.resources[config.SecretType][name].Version {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // refused waits for a NACK with a text.

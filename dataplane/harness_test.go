@@ -321,6 +321,10 @@ func newAuthority(t testing.TB) *authority {
 
 // sign makes a certificate and key for names, both PEM.
 func (a *authority) sign(t testing.TB, names ...string) (chain, key []byte) {
+	return a.signFor(t, x509.ExtKeyUsageServerAuth, names...)
+}
+
+func (a *authority) signFor(t testing.TB, usage x509.ExtKeyUsage, names ...string) (chain, key []byte) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

@@ -382,8 +382,10 @@ func certificateSecret(name string, chain, key []byte) *tlsv3.Secret {
 	}}}
 }
 
-func trustSecret(bundle []byte) *tlsv3.Secret {
-	return &tlsv3.Secret{Name: "trust/upstream", Type: &tlsv3.Secret_ValidationContext{
+func trustSecret(bundle []byte) *tlsv3.Secret { return bundleSecret("trust/upstream", bundle) }
+
+func bundleSecret(name string, bundle []byte) *tlsv3.Secret {
+	return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_ValidationContext{
 		ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: inlineBytes(bundle)},
 	}}
 }

@@ -46,14 +46,12 @@ func mutual(sni string, change ...func(*tlsv3.CommonTlsContext)) func(*clusterPr
 	}
 }
 
-func bundleSecret(authorities ...*authority) *tlsv3.Secret {
+func upstreamBundle(authorities ...*authority) *tlsv3.Secret {
 	var bundle []byte
 	for _, a := range authorities {
 		bundle = append(bundle, a.pem...)
 	}
-	s := trustSecret(bundle)
-	s.Name = bundleName
-	return s
+	return bundleSecret(bundleName, bundle)
 }
 
 func (a *authority) pair(t testing.TB, names ...string) tls.Certificate {
@@ -119,7 +117,7 @@ func TestClientCertificate(t *testing.T) {
 			clusterOf("newest", newest), assignment("newest", old.Listener.Addr()),
 			clusterOf("unverified", unverified), assignment("unverified", strict.Listener.Addr()),
 			clusterOf("without", overTLS("svc.ns.svc", "svc.ns.svc")), assignment("without", strict.Listener.Addr()),
-			trustSecret(ca.pem), bundleSecret(ca), certificateSecret(clientName, chain, key))
+			trustSecret(ca.pem), upstreamBundle(ca), certificateSecret(clientName, chain, key))
 		h := host("*")
 		for _, name := range []string{"strict", "foreign", "old", "newest", "unverified", "without"} {
 			h.Routes = append(h.Routes, forward(prefix("/"+name), name))
@@ -160,7 +158,7 @@ func TestRotationUnderLoad(t *testing.T) {
 	configure := func(t *testing.T, c *controlPlane, p *plane) {
 		served.Store(ptr(was.pair(t, "svc.ns.svc")))
 		b := backend(t, was.demanding(t, served, 0))
-		c.set(clusterOf("b", mutual("svc.ns.svc")), assignment("b", b.Listener.Addr()), bundleSecret(was), certificateSecret(clientName, one[0], one[1]),
+		c.set(clusterOf("b", mutual("svc.ns.svc")), assignment("b", b.Listener.Addr()), upstreamBundle(was), certificateSecret(clientName, one[0], one[1]),
 			routes("http", host("*", forward(prefix("/"), "b"))), listener(t, "http", p.http))
 	}
 	onEach(t, configure, func(t *testing.T, c *controlPlane, p *plane) {
@@ -208,9 +206,9 @@ func TestRotationUnderLoad(t *testing.T) {
 			}
 		}
 		rotated(certificateSecret(clientName, two[0], two[1]), "two.test")
-		rotated(bundleSecret(was, is), "two.test")
+		rotated(upstreamBundle(was, is), "two.test")
 		served.Store(ptr(is.pair(t, "svc.ns.svc")))
-		rotated(bundleSecret(is), "two.test")
+		rotated(upstreamBundle(is), "two.test")
 		cancel()
 		load.Wait()
 		served.Store(ptr(was.pair(t, "svc.ns.svc")))

@@ -90,11 +90,25 @@ const listenerJSON = `{"name": "https",
       "even": {"principals": [{"any": true}], "permissions": [{"header": {"name": "X-Even", "present_match": true}}]},
       "odd": {"principals": [{"any": true}], "permissions": [{"url_path": {"path": {"contains": "/.;"}}}, {"not_rule": {"header": {"name": ":authority", "string_match": {"suffix": "t"}}}}]}}}}},
     {"name": "envoy.filters.http.lua", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
-     "source_codes": {"prefix-v1": {"inline_string": SCRIPT}}}},
+     "source_codes": {"prefix-v1": {"inline_string": PREFIX_SCRIPT}}}},
     {"name": "envoy.filters.http.lua.base", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
-     "source_codes": {"base-v1": {"inline_string": SCRIPT}}}},
+     "source_codes": {"base-v1": {"inline_string": BASE_SCRIPT}}}},
     {"name": "envoy.filters.http.router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": true}}]
   }}]}]}`
+
+const clientCAJSON = `"validation_context_sds_secret_config": {"name": "client-ca/shop/ca", "sds_config": ` + ads + `}`
+
+// guardedJSON has a second chain, which asks for a client certificate, and chooses by exact names first.
+var guardedJSON = func() string {
+	l := strings.Replace(listenerJSON, chainsJSON, `{"matcher_tree": {"input": `+sniInput+`, "exact_match_map": {"map": {"a.test": `+toRest+`}}},
+ "on_no_match": {"matcher": `+chainsJSON+`}}`, 1)
+	before, chain, _ := strings.Cut(l, `"filter_chains": [`)
+	chain = strings.TrimSuffix(chain, "]}")
+	guarded := strings.Replace(chain, `"untrusted"`, `"second"`, 1)
+	guarded = strings.Replace(guarded, `"tls_params"`, clientCAJSON+`, "tls_params"`, 1)
+	guarded = strings.Replace(guarded, `"disable_stateless`, `"require_client_certificate": true, "disable_stateless`, 1)
+	return before + `"filter_chains": [` + guarded + ", " + chain + "]}"
+}()
 
 const routesJSON = `{"name": "http", "ignore_port_in_host_matching": true, "request_headers_to_remove": ["X-Envoy-Foo"],
  "virtual_hosts": [{"name": "a", "domains": ["A.test", "*.b.test", "*"], "routes": [
@@ -137,9 +151,9 @@ func script(t testing.TB, name string) string {
 // resourceOf reads JSON as a resource of a type.
 func resourceOf(t testing.TB, typeURL, text string) *anypb.Any {
 	t.Helper()
-	for _, name := range []string{PrefixScript, BaseScript} { // in the order of the filters
+	for placeholder, name := range map[string]string{"PREFIX_SCRIPT": PrefixScript, "BASE_SCRIPT": BaseScript} {
 		quoted, _ := json.Marshal(script(t, name))
-		text = strings.Replace(text, "SCRIPT", string(quoted), 1)
+		text = strings.ReplaceAll(text, placeholder, string(quoted))
 	}
 	body := &anypb.Any{}
 	if err := protojson.Unmarshal([]byte(`{"@type": "`+typeURL+`", `+strings.TrimPrefix(text, "{")), body); err != nil {
@@ -260,7 +274,7 @@ var spoiled = []struct{ typeURL, resource, old, new, want string }{
 	{ListenerType, listenerJSON, `envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": true`, `envoy.extensions.filters.http.cors.v3.Cors"`, hcm + "http_filters[3].typed_config: envoy.extensions.filters.http.cors.v3.Cors is not supported"},
 	{ListenerType, listenerJSON, `, "suppress_envoy_headers": true`, ``, hcm + "http_filters[3].typed_config.Router.suppress_envoy_headers: only true"},
 	{ListenerType, listenerJSON, `"prefix-v1"`, `"prefix-v2"`, hcm + `http_filters[1].typed_config.Lua.source_codes: script "prefix-v2" of SHA-256 ` + scriptSHA256[PrefixScript] + " is not known"},
-	{ListenerType, listenerJSON, `SCRIPT`, `"x = 1"`, `script "prefix-v1" of SHA-256 `},
+	{ListenerType, listenerJSON, `PREFIX_SCRIPT`, `"x = 1"`, `script "prefix-v1" of SHA-256 `},
 	{ListenerType, listenerJSON, `"source_codes"`, `"inline_code": "x", "source_codes"`, hcm + "http_filters[1].typed_config.Lua.inline_code" + unsupportedText},
 	{ListenerType, listenerJSON, `"prefix_len": 8`, `"prefix_len": 99`, `range_matchers[0].ranges[0]: "10.0.0.0"/99 is not a range`},
 	{ListenerType, listenerJSON, `"address": "127.0.0.1"`, `"address": "localhost"`, `address.socket_address.address: "localhost" is not an IP address`},
@@ -272,7 +286,16 @@ var spoiled = []struct{ typeURL, resource, old, new, want string }{
 	{ListenerType, listenerJSON, `"h2", "http/1.1"`, `"h3"`, downstream + "common_tls_context.alpn_protocols: only h2 and http/1.1"},
 	{ListenerType, listenerJSON, `"TLSv1_2"`, `"TLSv1_0"`, downstream + "common_tls_context.tls_params.tls_minimum_protocol_version: only TLSv1_2 and TLSv1_3"},
 	{ListenerType, listenerJSON, `"default_value": "default"`, `"default_value": ""`, "certificate_mapper.typed_config.SNI.default_value: only a name"},
-	{ListenerType, listenerJSON, `"disable_stateful_session_resumption": true`, `"disable_stateful_session_resumption": true, "require_client_certificate": true`, downstream + "require_client_certificate" + unsupportedText},
+	{ListenerType, listenerJSON, `"disable_stateful_session_resumption": true`, `"disable_stateful_session_resumption": true, "require_client_certificate": true`, downstream + "require_client_certificate: only true beside"},
+	{ListenerType, listenerJSON, `"tls_params"`, clientCAJSON + `, "tls_params"`, downstream + "require_client_certificate: only true beside"},
+	{ListenerType, guardedJSON, `{"name": "client-ca/shop/ca", `, `{`, downstream + "common_tls_context.validation_context_sds_secret_config.name: only a named secret"},
+	{ListenerType, guardedJSON, `"sds_config": {"ads": {}`, `"sds_config": {"path": "x"`, downstream + "common_tls_context.validation_context_sds_secret_config.sds_config.path" + unsupportedText},
+	{ListenerType, guardedJSON, `"a.test": ` + toRest, `"a.test": {"action": {}}`, `matcher_tree.exact_match_map.map["a.test"].action: missing`},
+	{ListenerType, guardedJSON, `"name": "second"`, `"name": "untrusted"`, `filter_chains[1].name: only a name that no other chain has`},
+	{ListenerType, guardedJSON, `"idle_timeout": "60s"`, `"idle_timeout": "61s"`, `filter_chains[1].filters[0].typed_config.HttpConnectionManager.common_http_protocol_options.idle_timeout: only one value`},
+	{ListenerType, guardedJSON, `"request_headers_timeout": "10s"`, `"request_headers_timeout": "9s"`, `HttpConnectionManager.request_headers_timeout: only one value`},
+	{ListenerType, guardedJSON, `"max_request_headers_kb": 30`, `"max_request_headers_kb": 31`, `HttpConnectionManager.max_request_headers_kb: only one value`},
+	{ListenerType, guardedJSON, `"max_concurrent_streams": 100`, `"max_concurrent_streams": 99`, `HttpConnectionManager.http2_protocol_options.max_concurrent_streams: only one value`},
 	{RouteType, routesJSON, `"prefix_rewrite": "/",`, `"append_x_forwarded_host": true,`, route + "route.append_x_forwarded_host" + unsupportedText},
 	{RouteType, routesJSON, `"timeout": "0s"`, `"timeout": "15s"`, route + "route.timeout: only 0s"},
 	{RouteType, routesJSON, `connect-failure,`, `5xx,`, route + "route.retry_policy.retry_on: only connect-failure,refused-stream,reset-before-request"},
@@ -304,6 +327,7 @@ var spoiled = []struct{ typeURL, resource, old, new, want string }{
 	{ClusterType, clusterJSON, `"http_protocol_options": {}`, `"http2_protocol_options": {}`, `typed_extension_protocol_options: only HTTP/1.1 over TLS`},
 	{ClusterType, clusterJSON, `{"exact": "svc"}`, `{"suffix": "svc"}`, upstream + "combined_validation_context.default_validation_context.match_typed_subject_alt_names[0].matcher: only an exact DNS name"},
 	{ClusterType, clusterJSON, `"default_validation_context": {`, `"default_validation_context": {"crl": {}, `, upstream + "combined_validation_context.default_validation_context.crl" + unsupportedText},
+	{ClusterType, clusterJSON, clusterJSON[strings.Index(clusterJSON, `"combined_validation_context"`):], clientCAJSON + `}}}}`, upstream + "validation_context_sds_secret_config" + unsupportedText},
 	{ClusterType, clusterJSON, `"sds_config": {"ads": {}`, `"sds_config": {"path": "x"`, "sds_config.path" + unsupportedText},
 	{ClusterType, clusterJSON, `"name": "trust/upstream"`, `"name": ""`, upstream + "combined_validation_context.validation_context_sds_secret_config.name: only a named secret"},
 	{ClusterType, clusterJSON, `"name": "client/ns/gw"`, `"name": ""`, upstream + "tls_certificate_sds_secret_configs[0].name: only a named secret"},
@@ -411,6 +435,18 @@ func TestSecret(t *testing.T) {
 }
 
 func TestChainMatcher(t *testing.T) {
+	guarded, err := DecodeListener("https", resourceOf(t, ListenerType, guardedJSON))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first, second := guarded.Chains[0].TLS, guarded.Chains[1].TLS; first.ClientCA != "client-ca/shop/ca" || second.ClientCA != "" {
+		t.Errorf("client CAs %q and %q", first.ClientCA, second.ClientCA)
+	}
+	for sni, want := range map[string]string{"a.test": "rest", "A.Test": "rest", "": "wide", "b.test": "wide", "a.test.b": "wide", "a/b": "none"} {
+		if got, ok := guarded.Matcher.Choose(sni, netip.MustParseAddr("10.2.0.1")); !ok || got != want {
+			t.Errorf("with an exact map, SNI %q: chain %q, want %q", sni, got, want)
+		}
+	}
 	l, err := DecodeListener("https", resourceOf(t, ListenerType, listenerJSON))
 	if err != nil {
 		t.Fatal(err)

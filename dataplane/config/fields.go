@@ -46,7 +46,8 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 	"xds.type.matcher.v3.Matcher.MatcherList.FieldMatcher":                   fields("predicate on_match"),
 	"xds.type.matcher.v3.Matcher.MatcherList.Predicate":                      fields("single_predicate"),
 	"xds.type.matcher.v3.Matcher.MatcherList.Predicate.SinglePredicate":      fields("input value_match"),
-	"xds.type.matcher.v3.Matcher.MatcherTree":                                fields("input custom_match"),
+	"xds.type.matcher.v3.Matcher.MatcherTree":                                fields("input custom_match exact_match_map"),
+	"xds.type.matcher.v3.Matcher.MatcherTree.MatchMap":                       fields("map"),
 	"xds.type.matcher.v3.StringMatcher":                                      fields("safe_regex"),
 	"xds.type.matcher.v3.RegexMatcher":                                       fields("google_re2 regex"),
 	"xds.type.matcher.v3.RegexMatcher.GoogleRE2":                             fields(""),
@@ -105,10 +106,11 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 
 	// TLS.
 	"envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext": fields("common_tls_context " +
-		"disable_stateless_session_resumption disable_stateful_session_resumption"),
+		"disable_stateless_session_resumption disable_stateful_session_resumption require_client_certificate"),
 	"envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext": fields("common_tls_context sni"),
 	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext": fields(
-		"tls_params alpn_protocols custom_tls_certificate_selector combined_validation_context tls_certificate_sds_secret_configs"),
+		"tls_params alpn_protocols custom_tls_certificate_selector combined_validation_context " +
+			"validation_context_sds_secret_config tls_certificate_sds_secret_configs"),
 	"envoy.extensions.transport_sockets.tls.v3.TlsParameters": fields("tls_minimum_protocol_version tls_maximum_protocol_version"),
 	"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext": fields(
 		"default_validation_context validation_context_sds_secret_config"),

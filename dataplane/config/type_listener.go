@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"net/netip"
-	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -118,10 +117,34 @@ func DecodeListener(name string, body *anypb.Any) (Listener, error) {
 	if len(l.Chains) == 0 {
 		return Listener{}, only(r.path, "filter_chains", "one chain or more")
 	}
-	if slices.ContainsFunc(l.Chains, func(c FilterChain) bool { return (c.TLS == nil) != (l.Chains[0].TLS == nil) }) {
-		return Listener{}, only(r.path, "filter_chains", "chains that are all TLS or all plain")
+	return l, checkChains(l.Chains, r.path)
+}
+
+// checkChains refuses chains that cannot stand side by side. Over TLS the SNI chooses, which is known when net/http
+// serves the connection already: what net/http fixes before must be the same in all.
+func checkChains(chains []FilterChain, at string) error {
+	names := make(map[string]bool)
+	for i, c := range chains {
+		at, first := index(at, "filter_chains", i), &chains[0]
+		manager := join(at, "filters[0].typed_config.HttpConnectionManager")
+		switch {
+		case names[c.Name]:
+			return only(at, "name", "a name that no other chain has")
+		case (c.TLS == nil) != (first.TLS == nil):
+			return only(at, "transport_socket", "TLS in all chains or in none")
+		case c.TLS == nil:
+		case c.HTTP.IdleTimeout != first.HTTP.IdleTimeout:
+			return only(manager, "common_http_protocol_options.idle_timeout", "one value in all chains with TLS")
+		case c.HTTP.RequestHeadersTimeout != first.HTTP.RequestHeadersTimeout:
+			return only(manager, "request_headers_timeout", "one value in all chains with TLS")
+		case c.HTTP.MaxHeadersBytes != first.HTTP.MaxHeadersBytes:
+			return only(manager, "max_request_headers_kb", "one value in all chains with TLS")
+		case c.HTTP.MaxConcurrentStreams != first.HTTP.MaxConcurrentStreams:
+			return only(manager, "http2_protocol_options.max_concurrent_streams", "one value in all chains with TLS")
+		}
+		names[c.Name] = true
 	}
-	return l, nil
+	return nil
 }
 
 func decodeChain(c *listenerv3.FilterChain, at string) (FilterChain, error) {

@@ -2,8 +2,11 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"regexp"
+	"slices"
+	"strings"
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
@@ -16,6 +19,7 @@ const anyBytes = `\C+`
 
 // A ChainMatcher is the tree by which a connection finds its filter chain (Listener.filter_chain_matcher).
 type ChainMatcher struct {
+	exact  map[string]chainTarget // by SNI
 	names  []nameMatch
 	ranges []rangeMatch
 	rest   *chainTarget // nil is no chain
@@ -37,8 +41,16 @@ type rangeMatch struct {
 	to     chainTarget
 }
 
-// Choose is the name of the chain for a connection: sni is empty where the client sends none, or without TLS.
+// Choose is the name of the chain for a connection: sni is empty where the client sends none, or without TLS. It is
+// compared in lower case, as Envoy does.
 func (m *ChainMatcher) Choose(sni string, peer netip.Addr) (string, bool) {
+	return m.choose(strings.ToLower(sni), peer)
+}
+
+func (m *ChainMatcher) choose(sni string, peer netip.Addr) (string, bool) {
+	if to, ok := m.exact[sni]; ok && sni != "" {
+		return to.follow(sni, peer)
+	}
 	for _, n := range m.names {
 		if sni != "" && (n.name == nil || n.name.MatchString(sni)) {
 			return n.to.follow(sni, peer)
@@ -64,7 +76,7 @@ func (m *ChainMatcher) Choose(sni string, peer netip.Addr) (string, bool) {
 
 func (t chainTarget) follow(sni string, peer netip.Addr) (string, bool) {
 	if t.next != nil {
-		return t.next.Choose(sni, peer)
+		return t.next.choose(sni, peer)
 	}
 	return t.chain, true
 }
@@ -81,7 +93,13 @@ func decodeMatcher(m *xdsmatcherv3.Matcher, at string) (*ChainMatcher, error) {
 	}
 	if tree := m.GetMatcherTree(); tree != nil {
 		var err error
-		if out.ranges, err = decodeRanges(tree, join(at, "matcher_tree")); err != nil {
+		at := join(at, "matcher_tree")
+		if tree.GetExactMatchMap() != nil {
+			out.exact, err = decodeExact(tree, at)
+		} else {
+			out.ranges, err = decodeRanges(tree, at)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -108,6 +126,23 @@ func decodeNameMatch(f *xdsmatcherv3.Matcher_MatcherList_FieldMatcher, at string
 	}
 	if out.name, err = regexp.Compile(`\A(?:` + pattern + `)\z`); err != nil || pattern == "" {
 		return nameMatch{}, fmt.Errorf("%s: %q is not a regex", join(at, "predicate.single_predicate.value_match.safe_regex"), pattern)
+	}
+	return out, nil
+}
+
+// decodeExact reads a map by SNI.
+func decodeExact(tree *xdsmatcherv3.Matcher_MatcherTree, at string) (map[string]chainTarget, error) {
+	if _, err := unpack(tree.GetInput().GetTypedConfig(), &inputsv3.ServerNameInput{}, join(at, "input")); err != nil {
+		return nil, err
+	}
+	out := map[string]chainTarget{}
+	targets := tree.GetExactMatchMap().GetMap()
+	for _, name := range slices.Sorted(maps.Keys(targets)) {
+		to, err := decodeTarget(targets[name], fmt.Sprintf("%s[%q]", join(at, "exact_match_map.map"), name))
+		if err != nil {
+			return nil, err
+		}
+		out[name] = to
 	}
 	return out, nil
 }

@@ -16,6 +16,8 @@ type DownstreamTLS struct {
 	MinVersion, MaxVersion uint16 // as in crypto/tls
 	ALPN                   []string
 	DefaultSecret          string // for a client that sends no SNI
+	// ClientCA names the secret with the bundle that a client's certificate must chain to; empty where none is asked for.
+	ClientCA string
 }
 
 // UpstreamTLS is how a cluster is spoken to over TLS.
@@ -40,6 +42,10 @@ func decodeDownstreamTLS(body *anypb.Any, at string) (*DownstreamTLS, error) {
 		return nil, only(at, "disable_stateless_session_resumption", "true, and the stateful kind likewise")
 	}
 	common := context.GetCommonTlsContext()
+	out := &DownstreamTLS{ALPN: common.GetAlpnProtocols()}
+	if out.ClientCA, err = decodeClientCA(context, at); err != nil {
+		return nil, err
+	}
 	at = join(at, "common_tls_context")
 	if common.GetCombinedValidationContext() != nil {
 		return nil, unsupported(join(at, "combined_validation_context"))
@@ -47,7 +53,6 @@ func decodeDownstreamTLS(body *anypb.Any, at string) (*DownstreamTLS, error) {
 	if len(common.GetTlsCertificateSdsSecretConfigs()) > 0 {
 		return nil, unsupported(join(at, "tls_certificate_sds_secret_configs"))
 	}
-	out := &DownstreamTLS{ALPN: common.GetAlpnProtocols()}
 	if slices.ContainsFunc(out.ALPN, func(p string) bool { return p != "h2" && p != "http/1.1" }) {
 		return nil, only(at, "alpn_protocols", "h2 and http/1.1")
 	}
@@ -72,6 +77,22 @@ func decodeDownstreamTLS(body *anypb.Any, at string) (*DownstreamTLS, error) {
 	return out, nil
 }
 
+// decodeClientCA reads whose certificates clients must show. To ask for one and take none, or to take any, is refused.
+func decodeClientCA(context *tlsv3.DownstreamTlsContext, at string) (string, error) {
+	sds := context.GetCommonTlsContext().GetValidationContextSdsSecretConfig()
+	if required := context.GetRequireClientCertificate().GetValue(); required != (sds != nil) {
+		return "", only(at, "require_client_certificate", "true beside a validation_context_sds_secret_config, and false without one,")
+	}
+	if sds == nil {
+		return "", nil
+	}
+	at = join(at, "common_tls_context.validation_context_sds_secret_config")
+	if sds.GetName() == "" {
+		return "", only(at, "name", "a named secret")
+	}
+	return sds.GetName(), requireADS(sds.GetSdsConfig(), join(at, "sds_config"))
+}
+
 func decodeUpstreamTLS(body *anypb.Any, at string) (*UpstreamTLS, error) {
 	context := &tlsv3.UpstreamTlsContext{}
 	at, err := unpack(body, context, at)
@@ -86,6 +107,9 @@ func decodeUpstreamTLS(body *anypb.Any, at string) (*UpstreamTLS, error) {
 	}
 	if len(common.GetAlpnProtocols()) > 0 {
 		return nil, unsupported(join(at, "alpn_protocols"))
+	}
+	if common.GetValidationContextSdsSecretConfig() != nil {
+		return nil, unsupported(join(at, "validation_context_sds_secret_config"))
 	}
 	if out.MinVersion, out.MaxVersion, err = tlsVersions(common.GetTlsParams(), join(at, "tls_params")); err != nil {
 		return nil, err

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"sync/atomic"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -69,7 +71,11 @@ func (p *Proxy) Apply(u ads.Update) map[string]error {
 	if u.TypeURL != config.SecretType {
 		p.publish()
 	}
-	p.listen()
+	if p.listen() {
+		// What only the listener of before named is let go.
+		p.subscribe()
+		p.publish()
+	}
 	return refused
 }
 
@@ -93,14 +99,10 @@ func one[T any](typeURL string, r *discoveryv3.Resource, decode func(string, *an
 	return set(r.GetName(), value)
 }
 
-// setListener updates a listener in place where its address stays; else a new socket takes over from the old.
+// setListener updates a listener in place where its address stays, once all that it names is there; else a new socket
+// takes over from the old.
 func (p *Proxy) setListener(name string, l config.Listener) error {
-	old, e := p.listeners[name], p.edges[name]
-	switch {
-	case e == nil:
-	case old.Address == l.Address && old.IPv4Compat == l.IPv4Compat:
-		e.update(&l)
-	default:
+	if e := p.edges[name]; e != nil && !e.at(&l) {
 		moved, err := p.openEdge(&l)
 		if err != nil {
 			return err
@@ -176,12 +178,21 @@ func (p *Proxy) setEndpoints(service string, endpoints []netip.AddrPort) error {
 	return nil
 }
 
-// subscribe asks for the routes, endpoints and secrets that listeners and clusters name, and for no others.
+// subscribe asks for the routes, endpoints and secrets that listeners and clusters name, and for no others: of a
+// listener that waits for some of them, also those of the one that is in force.
 func (p *Proxy) subscribe() {
 	wanted := make(map[[2]string]bool, len(p.subscribed))
-	for _, l := range p.listeners {
+	listeners := slices.Collect(maps.Values(p.listeners))
+	for _, e := range p.edges {
+		listeners = append(listeners, e.config.Load())
+	}
+	for _, l := range listeners {
 		for _, c := range l.Chains {
 			wanted[[2]string{config.RouteType, c.HTTP.RouteConfig}] = true
+			if c.TLS != nil && c.TLS.ClientCA != "" {
+				p.trust.place(c.TLS.ClientCA)
+				wanted[[2]string{config.SecretType, c.TLS.ClientCA}] = true
+			}
 		}
 	}
 	for _, u := range p.upstreams {

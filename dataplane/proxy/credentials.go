@@ -11,8 +11,8 @@ import (
 	"github.com/postern-gateway/postern/dataplane/config"
 )
 
-// A shelf holds the secrets of one kind that clusters name. A place is there as long as a cluster names it; its secret
-// arrives later, and may change or be taken back.
+// A shelf holds the secrets of one kind that clusters, or the chains of listeners, name. A place is there as long as one
+// names it; its secret arrives later, and may change or be taken back.
 type shelf[T any] map[string]*atomic.Pointer[T]
 
 // place is the place of a name, made where there is none; nil for no name.

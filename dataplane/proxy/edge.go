@@ -3,12 +3,14 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,7 +27,8 @@ const (
 
 // An edge is a listening socket with the servers behind it. The socket and its connections outlive every update of
 // the listener: what a request depends on is read anew at each request, and what only a server can hold (timeouts,
-// sizes) holds for the connections that come after the update.
+// sizes) holds for the connections that come after the update. A connection stays on the filter chain that it was given,
+// by that chain's name, for it has shown what that chain asked for and nothing else.
 type edge struct {
 	proxy    *Proxy
 	listener net.Listener
@@ -78,6 +81,12 @@ func (p *Proxy) openEdge(c *config.Listener) (*edge, error) {
 	return e, nil
 }
 
+// at tells whether a listener is at the edge's address.
+func (e *edge) at(l *config.Listener) bool {
+	own := e.config.Load()
+	return own.Address == l.Address && own.IPv4Compat == l.IPv4Compat
+}
+
 // update puts a new configuration of the same address in force.
 func (e *edge) update(c *config.Listener) {
 	e.config.Store(c)
@@ -117,15 +126,46 @@ func (e *edge) accept() {
 // handTriesMax bounds how often a connection is handed over anew because an update closed the server that it was for.
 const handTriesMax = 3
 
-// hand gives a connection to the server of its filter chain, and closes one that has none.
+// hand gives a connection to the server of its filter chain, and closes one that has none. Over TLS the chain is chosen
+// in the handshake, by the SNI; what is settled before is the same for all chains (config.DecodeListener).
 func (e *edge) hand(conn net.Conn) {
+	client := &clientConn{Conn: conn}
 	for range handTriesMax {
-		chain := choose(e.config.Load(), "", peerOf(conn.RemoteAddr().String()))
-		if chain != nil && e.server(settingsOf(chain)).give(conn) {
+		l := e.config.Load()
+		chain := &l.Chains[0]
+		if chain.TLS == nil {
+			chain = choose(l, "", peerOf(conn.RemoteAddr().String()))
+			client.chain.Store(chain)
+		}
+		if chain != nil && e.server(settingsOf(chain)).give(client) {
 			return
 		}
 	}
 	conn.Close()
+}
+
+// A clientConn is a client's connection and the filter chain that it was given.
+type clientConn struct {
+	net.Conn
+	chain atomic.Pointer[config.FilterChain] // nil until it is chosen
+}
+
+// CloseWrite lets net/http end a connection without a reset, which might overtake its last answer.
+func (c *clientConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+type clientConnKey struct{}
+
+// withConn is the context of a connection's requests.
+func withConn(ctx context.Context, conn net.Conn) context.Context {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	return context.WithValue(ctx, clientConnKey{}, conn)
 }
 
 // server is the server for connections of these settings, started where there is none.
@@ -165,6 +205,7 @@ func (e *edge) newServer(settings serverSettings, f *feed) *http.Server {
 		MaxHeaderBytes:               settings.maxHeadersBytes,
 		ErrorLog:                     slog.NewLogLogger(e.proxy.options.Log.Handler(), slog.LevelDebug),
 		BaseContext:                  func(net.Listener) context.Context { return e.proxy.requests },
+		ConnContext:                  withConn,
 		ConnState:                    f.track,
 		Protocols:                    protocols,
 		HTTP2: &http.HTTP2Config{
@@ -179,13 +220,14 @@ func (e *edge) newServer(settings serverSettings, f *feed) *http.Server {
 	return server
 }
 
-// tlsConfig is the TLS side of the filter chain of one connection.
+// tlsConfig gives a connection its filter chain and is that chain's TLS side.
 func (e *edge) tlsConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	chain := choose(e.config.Load(), hello.ServerName, peerOf(hello.Conn.RemoteAddr().String()))
 	if chain == nil || chain.TLS == nil {
-		return nil, errors.New("no filter chain for this connection")
+		return nil, errNoChain
 	}
-	return &tls.Config{
+	hello.Conn.(*clientConn).chain.Store(chain)
+	config := &tls.Config{
 		MinVersion:             max(chain.TLS.MinVersion, tls.VersionTLS12),
 		MaxVersion:             chain.TLS.MaxVersion,
 		NextProtos:             chain.TLS.ALPN,
@@ -197,23 +239,59 @@ func (e *edge) tlsConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			}
 			return e.proxy.secrets.get(hello.Context(), name)
 		},
-	}, nil
+	}
+	if ca := chain.TLS.ClientCA; ca != "" {
+		config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, e.proxy.clientCAs(ca)
+		if config.ClientCAs == nil { // crypto/tls would take the system's
+			return nil, errNoClientCA
+		}
+	}
+	return config, nil
+}
+
+var (
+	errNoChain    = errors.New("no filter chain for this connection")
+	errNoClientCA = errors.New("the CA of this connection's client was taken back")
+)
+
+// clientCAs is the bundle of a secret, nil where it is not there.
+func (p *Proxy) clientCAs(secret string) *x509.CertPool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if trust := p.trust[secret]; trust != nil {
+		return trust.Load()
+	}
+	return nil
 }
 
 // serve answers one request under the configuration of this moment.
 func (e *edge) serve(w http.ResponseWriter, r *http.Request) {
 	e.proxy.inFlight.Add(1)
 	defer e.proxy.inFlight.Done()
-	peer := peerOf(r.RemoteAddr)
-	chain := choose(e.config.Load(), "", peer)
-	if chain == nil {
-		panic(http.ErrAbortHandler) // an update took away the chain of this connection
-	}
+	given := r.Context().Value(clientConnKey{}).(*clientConn).chain.Load()
+	chain := current(e.config.Load(), given)
 	x := &exchange{
-		proxy: e.proxy, snapshot: e.proxy.snapshot.Load(), manager: &chain.HTTP,
-		peer: peer.String(), w: w, r: r,
+		proxy: e.proxy, snapshot: e.proxy.snapshot.Load(),
+		peer: peerOf(r.RemoteAddr).String(), w: w, r: r,
 	}
+	if chain == nil {
+		// An update took the chain away or has it ask for more. A new connection will show what is asked now.
+		x.manager = &given.HTTP
+		w.Header().Set("Connection", "close")
+		x.reply(http.StatusMisdirectedRequest)
+		return
+	}
+	x.manager = &chain.HTTP
 	x.serve()
+}
+
+// current is a connection's chain as it is now; nil where it is gone or asks for something else in the handshake.
+func current(l *config.Listener, given *config.FilterChain) *config.FilterChain {
+	i := slices.IndexFunc(l.Chains, func(c config.FilterChain) bool { return c.Name == given.Name })
+	if i < 0 || !reflect.DeepEqual(l.Chains[i].TLS, given.TLS) {
+		return nil
+	}
+	return &l.Chains[i]
 }
 
 // close stops listening, then waits for the requests of every server, as long as ctx allows.
@@ -238,8 +316,7 @@ func (e *edge) close(ctx context.Context) {
 	e.accepted.Wait()
 }
 
-// choose is the filter chain for a connection, by the SNI where it is known; nil where there is none. Two connections of
-// a peer differ in their SNI only by whether they have a chain at all.
+// choose is the filter chain for a connection; nil where there is none.
 func choose(c *config.Listener, sni string, peer netip.Addr) *config.FilterChain {
 	if c.Matcher == nil {
 		return &c.Chains[0]

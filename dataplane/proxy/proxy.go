@@ -69,8 +69,8 @@ type Proxy struct {
 	failed      chan error     // capacity 1
 	warmUp      *time.Timer
 
-	mu          sync.Mutex // guards what follows, contents too
-	listeners   map[string]*config.Listener
+	mu          sync.Mutex                  // guards what follows, contents too
+	listeners   map[string]*config.Listener // as last accepted; an edge goes on with its own until all is there
 	edges       map[string]*edge
 	routes      map[string]*match.Table
 	upstreams   map[string]*upstream
@@ -78,7 +78,7 @@ type Proxy struct {
 	trust       shelf[x509.CertPool]
 	clients     shelf[tls.Certificate]
 	unknown     map[string]*failures // of clusters that routes name and that there are not
-	subscribed  map[[2]string]bool   // type URL and name, of routes, endpoints and clusters' secrets
+	subscribed  map[[2]string]bool   // type URL and name, of routes, endpoints, and secrets that clusters and chains name
 	gotClusters bool
 	warm        bool // the first listeners have waited long enough
 	ready       bool
@@ -135,23 +135,31 @@ func (p *Proxy) publish() {
 	p.snapshot.Store(&snapshot{routes: maps.Clone(p.routes), upstreams: maps.Clone(p.upstreams)})
 }
 
-// listen opens the listeners that are configured, have their routes, and do not listen yet. The first of them wait
-// until every cluster has its endpoints and secrets, so that a start is not a burst of 503. p.mu is held.
-func (p *Proxy) listen() {
+// listen puts the listeners in force that have all that they name, and are not in force yet. The first of them wait
+// until every cluster has its endpoints and secrets, so that a start is not a burst of 503. It tells whether any listener that was
+// in force has changed. p.mu is held.
+func (p *Proxy) listen() bool {
 	if p.closed || !p.ready && !p.warm && !p.complete() {
-		return
+		return false
 	}
-	opened := false
+	opened, changed := false, false
 	for _, name := range slices.Sorted(maps.Keys(p.listeners)) {
 		l := p.listeners[name]
-		if p.edges[name] != nil || !p.routed(l) {
+		if !p.supplied(l) {
+			continue
+		}
+		if e := p.edges[name]; e != nil {
+			if e.config.Load() != l {
+				e.update(l)
+				changed = true
+			}
 			continue
 		}
 		e, err := p.openEdge(l)
 		if err != nil {
 			if !p.ready {
 				p.fail(err)
-				return
+				return false
 			}
 			p.options.Log.Error("cannot listen", "reason", err)
 			continue
@@ -166,6 +174,7 @@ func (p *Proxy) listen() {
 			p.options.Ready()
 		}
 	}
+	return changed
 }
 
 // fail ends a proxy that never began to serve.
@@ -183,7 +192,7 @@ func (p *Proxy) complete() bool {
 		return false
 	}
 	for _, l := range p.listeners {
-		if !p.routed(l) {
+		if !p.supplied(l) {
 			return false
 		}
 	}
@@ -195,9 +204,14 @@ func (p *Proxy) complete() bool {
 	return true
 }
 
-// routed tells whether a listener's routes have arrived. p.mu is held.
-func (p *Proxy) routed(l *config.Listener) bool {
-	return !slices.ContainsFunc(l.Chains, func(c config.FilterChain) bool { return p.routes[c.HTTP.RouteConfig] == nil })
+// supplied tells whether a listener's routes and the CAs of its clients have arrived. p.mu is held.
+func (p *Proxy) supplied(l *config.Listener) bool {
+	return !slices.ContainsFunc(l.Chains, func(c config.FilterChain) bool {
+		if p.routes[c.HTTP.RouteConfig] == nil {
+			return true
+		}
+		return c.TLS != nil && c.TLS.ClientCA != "" && p.trust.place(c.TLS.ClientCA).Load() == nil
+	})
 }
 
 // tell reports a failing cluster to the hook, or where there is none, to the log.
