@@ -20,8 +20,7 @@ func (r Result) Secret(name string) (proto.Message, []diag.Origin) {
 	if name == envoy.DefaultSecretName {
 		sni = ""
 	}
-	if strings.Contains(name, "/") {
-		// No host name has a slash; names of secrets that are no one's SNI do.
+	if !envoy.IsServerName(name) {
 		return nil, nil
 	}
 	if certificate := certificateFor(r.Gateway, sni); certificate != nil {

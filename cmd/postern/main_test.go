@@ -292,6 +292,8 @@ func TestMistakes(t *testing.T) {
 		{[]string{"explain", "-f", example, "node/k8s"}, "http://HOST/PATH"},
 		{[]string{"explain", "-f", example, "-H", "Host: a.test", "http://node/"}, "name the host in the URL"},
 		{[]string{"explain", "-f", example, "-H", "X", "http://node/"}, "Name: value"},
+		{[]string{"explain", "-f", example, "--tls", "1.1", "https://node/"}, "1.2 or 1.3"},
+		{[]string{"explain", "-f", example, "--client-cert", "no-such.pem", "https://node/"}, "no-such.pem"},
 		{[]string{"lint", "-f", example, "--backend", "web=1"}, "NAMESPACE/NAME:PORT=HOST:PORT"},
 		{[]string{"lint", "-f", example, "--trusted-proxies", "10.0.0.0/99"}, "--trusted-proxies"},
 		{[]string{"lint", "-f", example, "--http", "example.com:80"}, "is not an IP address"},
@@ -299,6 +301,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"lint", "-f", example, "--external-name", "off,cluster"}, "off stands alone"},
 		{[]string{"lint", "-f", example, "--deny-cidr", "10.0.0.0/8,x"}, "--deny-cidr x"},
 		{[]string{"up", "-f", example, "--dns-server", "dns.test"}, "--dns-server dns.test"},
+		{[]string{"lint", "-f", example, "--tls-min-version", "1.1"}, "1.2 or 1.3"},
 	} {
 		if _, _, err := run(t, "", c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("postern %s: %v; want %q", strings.Join(c.args, " "), err, c.want)

@@ -83,7 +83,7 @@ func (c *Case) Backend(assignment string) Backend {
 func (b Backend) Pair() Pair { return NewPair(strings.Join(b.Names, ","), b.SignedBy) }
 
 // ClientCAs are who signs the client certificates that a backend demands.
-func ClientCAs() *x509.CertPool { return poolOf(AuthorityPEM()) }
+func ClientCAs() *x509.CertPool { return poolOf(AuthorityPEM(SignedByCA)) }
 
 func poolOf(bundle []byte) *x509.CertPool {
 	pool := x509.NewCertPool()

@@ -257,7 +257,7 @@ func (c *Case) layOut(t testing.TB) error {
 		return nil
 	}
 	c.folder = t.TempDir()
-	all := append(slices.Clone(c.archive.Files), txtar.File{Name: authorityFile, Data: AuthorityPEM()})
+	all := append(slices.Clone(c.archive.Files), txtar.File{Name: authorityFile, Data: AuthorityPEM(SignedByCA)})
 	for _, f := range all {
 		data, err := expand(string(f.Data), pemForm)
 		if err != nil {

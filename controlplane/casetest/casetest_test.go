@@ -31,8 +31,12 @@ GET http://node/shared  times 40
   > Host: a
   -> 503 share 3/4
   < X-Gone -
+GET https://node/  sni other.test  tls 1.2  client-cert alice
+  -> 421
+GET https://node/  sni -  client-cert mallory other
+  -> 421
 `))
-	if err != nil || len(probes) != 4 {
+	if err != nil || len(probes) != 6 {
 		t.Fatalf("%d probes, %v", len(probes), err)
 	}
 	p := probes[0]
@@ -54,6 +58,12 @@ GET http://node/shared  times 40
 	}
 	if p := probes[2]; !p.WebSocket || p.Method != "GET" || p.Want.Status != 0 || p.Header.Get("Upgrade") != "websocket" {
 		t.Errorf("the third is %+v", p)
+	}
+	if p := probes[4]; p.SNI != "other.test" || p.TLSVersion != "1.2" || p.Client != (ClientCertificate{"alice", "test"}) {
+		t.Errorf("the fifth is %+v", p)
+	}
+	if p := probes[5]; p.SNI != "-" || p.TLSVersion != "" || p.Client != (ClientCertificate{"mallory", "other"}) {
+		t.Errorf("the fifth is %+v", p)
 	}
 	shared := probes[3]
 	if w := shared.Want; shared.Times != 40 || w.Endpoint != "10.0.0.1:80" || w.Path != "/x" || w.Share != (Share{1, 4}) || len(w.Seen) != 1 || len(w.Response) != 0 {
@@ -112,6 +122,9 @@ func TestParseProbesRefuses(t *testing.T) {
 		"GET http://n/ X: y\n  -> 200":               "write METHOD URL",
 		"GET http://n/  word\n  -> 200":              "no header",
 		"GET http://n/  from nowhere\n  -> 200":      "ParseAddr",
+		"GET https://n/  tls 1.1\n  -> 200":          "tls 1.2 or tls 1.3",
+		"GET https://n/  client-cert\n  -> 200":      "client-cert NAME",
+		"GET http://n/  sni a.test\n  -> 200":        "no handshake",
 		"GET http://n/":                              "no -> line",
 		"GET http://n/\n  -> 200\n  -> 404":          "second -> line",
 		"GET http://n/\n  -> 999":                    "no status",
@@ -200,7 +213,7 @@ func TestBackendFailure(t *testing.T) {
 	}
 	skip, newest := as("a.svc"), as("a.svc")
 	skip.SkipVerify, newest.MinVersion = true, model.TLS13
-	trusted, known, stranger := authorityPEM(SignedByCA), NewPair("client.test", SignedByCA).Certificate, NewPair("client.test", SignedBySelf).Certificate
+	trusted, known, stranger := AuthorityPEM(SignedByCA), NewPair("client.test", SignedByCA).Certificate, NewPair("client.test", SignedBySelf).Certificate
 	tests := []struct {
 		b     Backend
 		a     approach
@@ -212,7 +225,7 @@ func TestBackendFailure(t *testing.T) {
 		{right, approach{tls: as("a.svc", "a.svc.cluster.local"), bundle: trusted}, false},
 		{right, approach{tls: as("b.svc"), bundle: trusted}, true},
 		{right, approach{tls: as("a.svc")}, true},
-		{right, approach{tls: as("a.svc"), bundle: authorityPEM("other")}, true},
+		{right, approach{tls: as("a.svc"), bundle: AuthorityPEM("other")}, true},
 		{right, approach{tls: newest, bundle: trusted}, false},
 		{old, approach{tls: newest, bundle: trusted}, true},
 		{strict, approach{tls: as("a.svc"), bundle: trusted}, true},
@@ -235,8 +248,8 @@ func TestPlaceholders(t *testing.T) {
 		"{{cert a.test}}":         base64Form(NewPair("a.test", SignedByCA).Certificate),
 		"{{key a.test next}}":     base64Form(NewPair("a.test next", SignedByCA).Key),
 		"{{cert a.test by=self}}": base64Form(NewPair("a.test", SignedBySelf).Certificate),
-		"{{ca}} {{ca other}}":     base64Form(authorityPEM(SignedByCA)) + " " + base64Form(authorityPEM("other")),
-		"{{ca-text other}}":       strconv.Quote(string(authorityPEM("other"))),
+		"{{ca}} {{ca other}}":     base64Form(AuthorityPEM(SignedByCA)) + " " + base64Form(AuthorityPEM("other")),
+		"{{ca-text other}}":       strconv.Quote(string(AuthorityPEM("other"))),
 	} {
 		if got, err := expand(text, base64Form); err != nil || got != want {
 			t.Errorf("%s: %v, %s", text, err, got)

@@ -26,9 +26,9 @@ type Pair struct{ Certificate, Key []byte }
 
 // Certificates are made once a process, so that a second step has the first one's, and cases take milliseconds.
 var (
-	pairs       sync.Map // what NewPair is called with, to func() Pair
-	authorities sync.Map // the name of a CA, to func() signer
-	selfSigned  = sync.OnceValues(func() (*model.Certificate, error) { return options.SelfSigned() })
+	pairs      sync.Map // what NewPair is called with, to func() Pair
+	selfSigned = sync.OnceValues(func() (*model.Certificate, error) { return options.SelfSigned() })
+	signers    sync.Map // name of a CA to func() signer
 )
 
 type signer struct {
@@ -36,32 +36,30 @@ type signer struct {
 	certificate *x509.Certificate
 }
 
-// authority is the CA of a name, made when it is first asked for.
+// authority is the CA of a name, the same as long as the process lives.
 func authority(name string) signer {
-	made, _ := authorities.LoadOrStore(name, sync.OnceValue(func() signer {
+	made, _ := signers.LoadOrStore(name, sync.OnceValue(func() signer {
 		key := newKey()
-		template := template("CA " + name)
+		template := template("Test CA " + name)
 		template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
 		return signer{key: key, certificate: sign(template, template, key, key)}
 	}))
 	return made.(func() signer)()
 }
 
-// AuthorityPEM is the test CA.
-func AuthorityPEM() []byte { return authorityPEM(SignedByCA) }
-
-func authorityPEM(name string) []byte {
+// AuthorityPEM is the certificate of the CA of a name.
+func AuthorityPEM(name string) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority(name).certificate.Raw})
 }
 
-// Who signs a certificate: the test CA, the certificate's own key, or a CA of any other name.
+// Who signs a certificate: the CA of this name, or of any other, or the certificate's own key.
 const (
 	SignedByCA   = "test"
 	SignedBySelf = "self"
 )
 
-// NewPair makes a certificate for comma-separated DNS names, the first being its common name. The same arguments give
-// the same certificate as long as the process lives; words behind the names make it another one.
+// NewPair makes a certificate for comma-separated DNS names, the first being its common name, for servers and clients.
+// The same arguments give the same certificate as long as the process lives; words behind the names make it another one.
 func NewPair(names, signedBy string) Pair {
 	made, _ := pairs.LoadOrStore([2]string{names, signedBy}, sync.OnceValue(func() Pair {
 		dns := strings.Split(strings.Fields(names)[0], ",")
@@ -81,6 +79,17 @@ func NewPair(names, signedBy string) Pair {
 		}
 	}))
 	return made.(func() Pair)()
+}
+
+// ClientCertificate is a certificate that a client shows: its common name, and the name of the CA that signs it.
+type ClientCertificate struct{ Name, CA string }
+
+// Pair is empty for the zero value.
+func (c ClientCertificate) Pair() Pair {
+	if c.Name == "" {
+		return Pair{}
+	}
+	return NewPair(c.Name, c.CA)
 }
 
 func newKey() *ecdsa.PrivateKey {
@@ -138,9 +147,9 @@ func expand(text string, form func([]byte) string) (string, error) {
 		case m[1] == "key" && arguments != "":
 			return form(placedPair(arguments).Key)
 		case m[1] == "ca":
-			return form(authorityPEM(cmp.Or(arguments, SignedByCA)))
+			return form(AuthorityPEM(cmp.Or(arguments, SignedByCA)))
 		case m[1] == "ca-text":
-			return textForm(authorityPEM(cmp.Or(arguments, SignedByCA)))
+			return textForm(AuthorityPEM(cmp.Or(arguments, SignedByCA)))
 		default:
 			wrong = fmt.Errorf("%s: write {{cert NAMES}}, {{key NAMES}}, {{ca}} or {{ca-text}}", found)
 			return found

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/explain"
@@ -107,6 +108,7 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 	header := maps.Clone(p.Header)
 	story, err := explain.Explain(j.result.Gateway, j.result.Diagnostics, explain.Request{
 		Method: p.Method, URL: p.URL, Header: header, From: p.From,
+		SNI: p.SNI, TLSVersion: p.TLSVersion, ClientCertificate: p.Client.Pair().Certificate, At: time.Now(),
 	})
 	if err != nil {
 		return Answer{}, err
@@ -119,6 +121,7 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 	if d.Location != "" {
 		a.Response.Set("Location", d.Location)
 	}
+	maps.Copy(a.Response, d.Response)
 	if d.Status != 0 || d.Backend == "" {
 		return a, nil
 	}
@@ -139,6 +142,7 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 	if d.RewritesBase {
 		explain.LoosenPage(a.Status, a.Response)
 	}
+	maps.Copy(a.Response, d.Response)
 	a.Why = ""
 	a.Seen = &Seen{
 		Backend: d.Assignment, Endpoint: d.Endpoints[j.turn(d.Assignment, len(d.Endpoints))],

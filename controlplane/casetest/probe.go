@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/postern-gateway/postern/translator/model"
 )
 
 // Probe is a request and what must become of it.
@@ -22,6 +24,12 @@ type Probe struct {
 	URL    string
 	Header http.Header
 	From   netip.Addr
+	// SNI is the host of the handshake; empty is the URL's, explain.NoSNI none.
+	SNI string
+	// TLSVersion is the highest that the client speaks; empty is the latest.
+	TLSVersion model.TLSVersion
+	// Client is the certificate that the client shows; the zero value is none.
+	Client ClientCertificate
 	// Times is how often the request is sent; 0 is once.
 	Times int
 	Want  Want
@@ -108,31 +116,60 @@ func parseRequest(line string) (Probe, error) {
 	for field := range strings.SplitSeq(rest, "  ") {
 		field = strings.TrimSpace(field)
 		name, value, isHeader := strings.Cut(field, ":")
+		known, err := p.word(field)
 		switch {
-		case field == "":
-		case field == "h2":
-			p.HTTP2 = true
-		case strings.HasPrefix(field, "times "):
-			n, err := strconv.Atoi(strings.TrimPrefix(field, "times "))
-			if err != nil || n < 2 || n > timesMax {
-				return p, fmt.Errorf("%q: write times and a number from 2 to %d", field, timesMax)
-			}
-			p.Times = n
-		case strings.HasPrefix(field, "from "):
-			from, err := netip.ParseAddr(strings.TrimPrefix(field, "from "))
-			if err != nil {
-				return p, err
-			}
-			p.From = from
+		case err != nil:
+			return p, err
+		case field == "" || known:
 		case isHeader && !strings.Contains(name, " "):
 			// The name is kept as written: an underscore is for the gateway to refuse.
 			name = http.CanonicalHeaderKey(name)
 			p.Header[name] = append(p.Header[name], strings.TrimSpace(value))
 		default:
-			return p, fmt.Errorf("%q is no header, no from ADDRESS, no times N and not h2", field)
+			return p, fmt.Errorf("%q is no header, and none of from ADDRESS, h2, times N, sni NAME, tls VERSION and client-cert NAME [CA]", field)
 		}
 	}
+	shaken := p.SNI != "" || p.TLSVersion != "" || p.Client != ClientCertificate{}
+	if shaken && !strings.HasPrefix(p.URL, "https://") {
+		return p, fmt.Errorf("sni, tls and client-cert belong to https: here is no handshake")
+	}
 	return p, nil
+}
+
+// word reads a field that is no header; false where it is none of those.
+func (p *Probe) word(field string) (bool, error) {
+	words := strings.Fields(field)
+	switch {
+	case field == "h2":
+		p.HTTP2 = true
+	case len(words) == 2 && words[0] == "times":
+		n, err := strconv.Atoi(words[1])
+		if err != nil || n < 2 || n > timesMax {
+			return false, fmt.Errorf("%q: write times and a number from 2 to %d", field, timesMax)
+		}
+		p.Times = n
+	case len(words) == 2 && words[0] == "from":
+		from, err := netip.ParseAddr(words[1])
+		if err != nil {
+			return false, err
+		}
+		p.From = from
+	case len(words) == 2 && words[0] == "sni":
+		p.SNI = words[1]
+	case len(words) == 2 && words[0] == "tls":
+		p.TLSVersion = model.TLSVersion(words[1])
+		if p.TLSVersion != model.TLS12 && p.TLSVersion != model.TLS13 {
+			return false, fmt.Errorf("%q: write tls 1.2 or tls 1.3", field)
+		}
+	case len(words) >= 2 && len(words) <= 3 && words[0] == "client-cert":
+		p.Client = ClientCertificate{Name: words[1], CA: SignedByCA}
+		if len(words) == 3 {
+			p.Client.CA = words[2]
+		}
+	default:
+		return false, nil
+	}
+	return true, nil
 }
 
 // expect reads one line of expectation.

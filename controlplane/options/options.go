@@ -28,6 +28,7 @@ type Options struct {
 	IngressSelector string
 	TLSCertDir      string
 	DefaultTLS      string
+	TLSMinVersion   string
 	TrustedProxies  []string
 	ClusterDomain   string
 	UpstreamCA      string
@@ -58,6 +59,7 @@ func (o *Options) Register(fs *pflag.FlagSet) {
 	fs.StringVar(&o.IngressSelector, "ingress-selector", "", "serve only Ingresses whose labels match, e.g. app=traefik")
 	fs.StringVar(&o.TLSCertDir, "tls-cert-dir", "", "folder with tls.crt and tls.key of the default certificate; read again when they change")
 	fs.StringVar(&o.DefaultTLS, "default-tls-secret", "", "Secret NAMESPACE/NAME with the default certificate")
+	fs.StringVar(&o.TLSMinVersion, "tls-min-version", string(model.TLS12), "lowest version of TLS that clients may speak: 1.2 or 1.3")
 	fs.StringSliceVar(&o.TrustedProxies, "trusted-proxies", nil, "CIDRs of peers whose X-Forwarded headers are believed")
 	fs.StringVar(&o.ClusterDomain, "cluster-domain", "cluster.local", "DNS suffix of the cluster's Services")
 	fs.StringVar(&o.UpstreamCA, "upstream-ca", "", "PEM file with CAs of backends, beside the system's")
@@ -78,13 +80,16 @@ func (o *Options) Settings() (translator.Settings, error) {
 		TraefikStringPrefix: o.TraefikPrefix == prefixString,
 		Resolve: resolve.Settings{
 			ClusterDomain: strings.ToLower(strings.Trim(o.ClusterDomain, ".")), UpstreamSkipVerify: o.SkipVerify,
-			Edge: model.Edge{SlashRedirect: o.SlashRedirect},
+			Edge: model.Edge{SlashRedirect: o.SlashRedirect, TLSMinVersion: model.TLSVersion(o.TLSMinVersion)},
 		},
 	}
 	err := errors.Join(o.readSelection(&s), o.readEntries(&s), o.readProxies(&s), o.readExternalNames(&s), o.readBackends(&s),
 		o.readTrust(&s), o.readCertificate(&s), o.readSlashes(&s))
 	if s.Resolve.ClusterDomain == "" {
 		err = errors.Join(err, errors.New("--cluster-domain is empty: write a DNS name, as cluster.local"))
+	}
+	if v := s.Resolve.Edge.TLSMinVersion; v != model.TLS12 && v != model.TLS13 {
+		err = errors.Join(err, fmt.Errorf("--tls-min-version %s: write %s or %s", v, model.TLS12, model.TLS13))
 	}
 	if o.TraefikPrefix != prefixElement && o.TraefikPrefix != prefixString {
 		err = errors.Join(err, fmt.Errorf("--traefik-path-prefix %s: write %s or %s", o.TraefikPrefix, prefixElement, prefixString))

@@ -41,8 +41,8 @@ func TestUpstreamTLSUnderLoad(t *testing.T) {
 			text = strings.Replace(text, "kind: Service, metadata: {name: a", "kind: Service, metadata: {name: a, annotations: {postern.dev/upstream-client-secret: client, "+annotations+"}", 1)
 			return text + fmt.Sprintf("---\n{apiVersion: v1, kind: Secret, metadata: {name: client}, data: {tls.crt: %s, tls.key: %s, ca.crt: %s}}\n",
 				base64.StdEncoding.EncodeToString(pair.Certificate), base64.StdEncoding.EncodeToString(pair.Key),
-				base64.StdEncoding.EncodeToString(casetest.AuthorityPEM())) +
-				fmt.Sprintf("---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: ca}, data: {ca.crt: %q}}\n", casetest.AuthorityPEM())
+				base64.StdEncoding.EncodeToString(casetest.AuthorityPEM(casetest.SignedByCA))) +
+				fmt.Sprintf("---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: ca}, data: {ca.crt: %q}}\n", casetest.AuthorityPEM(casetest.SignedByCA))
 		}
 		const bySecret, byConfigMap = "postern.dev/upstream-ca-secret: client", "postern.dev/upstream-ca-configmap: ca"
 		g := newGateway(t, map[string]string{"a.yaml": manifest(bySecret, "one.test")})

@@ -288,7 +288,7 @@ func (e *edge) serve(w http.ResponseWriter, r *http.Request) {
 // current is a connection's chain as it is now; nil where it is gone or asks for something else in the handshake.
 func current(l *config.Listener, given *config.FilterChain) *config.FilterChain {
 	i := slices.IndexFunc(l.Chains, func(c config.FilterChain) bool { return c.Name == given.Name })
-	if i < 0 || !reflect.DeepEqual(l.Chains[i].TLS, given.TLS) {
+	if i < 0 || &l.Chains[i] != given && !reflect.DeepEqual(l.Chains[i].TLS, given.TLS) {
 		return nil
 	}
 	return &l.Chains[i]

@@ -9,6 +9,7 @@ import (
 	"github.com/postern-gateway/postern/controlplane/casetest"
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
 	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/explain"
 )
 
 // liveMin is how many broken worlds one run serves by a live Envoy at least.
@@ -40,7 +41,8 @@ func acceptsMutants(t *testing.T, court casetest.Court) {
 	}
 }
 
-// askEntries sends a request, with a handshake where there is one, to every open entry.
+// askEntries sends a request, with a handshake where there is one, to every open entry. It is answered, unless the host
+// asks for a client certificate.
 func askEntries(t *testing.T, judge casetest.Judge, result translator.Result, seed int) {
 	t.Helper()
 	for _, table := range result.Gateway.Tables {
@@ -48,7 +50,12 @@ func askEntries(t *testing.T, judge casetest.Judge, result translator.Result, se
 			Position: fmt.Sprintf("seed %d", seed), Method: http.MethodGet, URL: table.Entry.Name + "://a.test/", Header: http.Header{},
 			From: netip.MustParseAddr("127.0.0.1"),
 		}
-		if a, err := judge.Ask(p); err != nil || a.Status == 0 {
+		story, err := explain.Explain(result.Gateway, nil, explain.Request{URL: p.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		guarded := story.Connection != nil && story.Connection.ClientCA != ""
+		if a, err := judge.Ask(p); err != nil || (a.Status == 0) != guarded {
 			t.Errorf("seed %d: GET %s: status %d, %v", seed, p.URL, a.Status, err)
 		}
 	}

@@ -55,6 +55,12 @@ const (
 	CodeBadCertificate   Code = "P6001"
 	CodeNoSecret         Code = "P6002"
 	CodeCertificateTwice Code = "P6003"
+	CodeNoClientCA       Code = "P6004"
+	CodeNoServerName     Code = "P6005"
+	CodeTLSConflict      Code = "P6006"
+	CodePlainHTTP        Code = "P6007"
+	CodeTLSVersion       Code = "P6008"
+	CodeTLSShared        Code = "P6009"
 )
 
 // Page is what the registry says of a code; it becomes the code's page in docs/diagnostics.

@@ -49,23 +49,58 @@ const (
 	upstreamConnectionTermination = "UC"
 )
 
-func listener(entry model.Entry, edge model.Edge) *listenerv3.Listener {
-	l := &listenerv3.Listener{
-		Name:                          entry.Name,
-		Address:                       socketAddress(entry.Address),
-		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimitBytes),
-		FilterChainMatcher:            chainMatcher(entry, edge),
+// chain is one filter chain of an entry: it takes the connections of some peers, and over TLS those whose SNI names a
+// host of its group.
+type chain struct {
+	entry model.Entry
+	edge  model.Edge
+	from  peers
+	group model.TLSGroup
+}
+
+// name is equal for chains of equal settings, so that Envoy keeps the connections of a chain which an update leaves as
+// it is.
+func (c chain) name() string { return chainName(c.from, c.group) }
+
+func chainName(from peers, group model.TLSGroup) string {
+	if group.Name == "" {
+		return string(from)
 	}
-	if entry.TLS {
+	return string(from) + "/" + group.Name
+}
+
+// routesName is the route configuration of a group's connections.
+func routesName(entry model.Entry, group model.TLSGroup) string {
+	if group.Name == "" {
+		return entry.Name
+	}
+	return entry.Name + "/" + group.Name
+}
+
+// groups are the groups of a table's hosts, the first being that of all hosts without TLS settings of their own.
+func groups(t model.Table, edge model.Edge) []model.TLSGroup {
+	return append([]model.TLSGroup{{MinVersion: edge.TLSMinVersion}}, t.Groups...)
+}
+
+func listener(t model.Table, edge model.Edge) *listenerv3.Listener {
+	l := &listenerv3.Listener{
+		Name:                          t.Entry.Name,
+		Address:                       socketAddress(t.Entry.Address),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimitBytes),
+		FilterChainMatcher:            chainMatcher(t, edge),
+	}
+	if t.Entry.TLS {
 		l.ListenerFilters = []*listenerv3.ListenerFilter{{
 			Name:       tlsInspectorName,
 			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: typed(&inspectorv3.TlsInspector{})},
 		}}
 	}
-	if len(edge.TrustedProxies) > 0 {
-		l.FilterChains = append(l.FilterChains, filterChain(entry, edge, trusted))
+	for _, group := range groups(t, edge) {
+		if len(edge.TrustedProxies) > 0 {
+			l.FilterChains = append(l.FilterChains, filterChain(chain{t.Entry, edge, trusted, group}))
+		}
+		l.FilterChains = append(l.FilterChains, filterChain(chain{t.Entry, edge, untrusted, group}))
 	}
-	l.FilterChains = append(l.FilterChains, filterChain(entry, edge, untrusted))
 	return l
 }
 
@@ -76,36 +111,36 @@ func socketAddress(a netip.AddrPort) *corev3.Address {
 	}}}
 }
 
-func filterChain(entry model.Entry, edge model.Edge, from peers) *listenerv3.FilterChain {
-	chain := &listenerv3.FilterChain{
-		Name: string(from),
+func filterChain(c chain) *listenerv3.FilterChain {
+	out := &listenerv3.FilterChain{
+		Name: c.name(),
 		Filters: []*listenerv3.Filter{{
 			Name:       connectionManagerName,
-			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: typed(connectionManager(entry, edge, from))},
+			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: typed(connectionManager(c))},
 		}},
 	}
-	if entry.TLS {
+	if c.entry.TLS {
 		// A handshake for a name that SDS cannot answer would wait for ever.
-		chain.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
-		chain.TransportSocket = &corev3.TransportSocket{
+		out.TransportSocketConnectTimeout = durationpb.New(handshakeTimeout)
+		out.TransportSocket = &corev3.TransportSocket{
 			Name:       transportSocketName,
-			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed(downstreamTLS())},
+			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: typed(downstreamTLS(c.group))},
 		}
 	}
-	return chain
+	return out
 }
 
-func connectionManager(entry model.Entry, edge model.Edge, from peers) *hcmv3.HttpConnectionManager {
+func connectionManager(c chain) *hcmv3.HttpConnectionManager {
 	return &hcmv3.HttpConnectionManager{
-		StatPrefix: entry.Name,
+		StatPrefix: c.entry.Name,
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
-			ConfigSource: ads(), RouteConfigName: entry.Name,
+			ConfigSource: ads(), RouteConfigName: routesName(c.entry, c.group),
 		}},
-		UseRemoteAddress:             wrapperspb.Bool(from == untrusted),
+		UseRemoteAddress:             wrapperspb.Bool(c.from == untrusted),
 		SkipXffAppend:                true,
 		NormalizePath:                wrapperspb.Bool(true),
 		MergeSlashes:                 true,
-		PathWithEscapedSlashesAction: slashesAction[edge.EscapedSlashes],
+		PathWithEscapedSlashesAction: slashesAction[c.edge.EscapedSlashes],
 		StripTrailingHostDot:         true,
 		ServerHeaderTransformation:   hcmv3.HttpConnectionManager_PASS_THROUGH,
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
@@ -125,7 +160,7 @@ func connectionManager(entry model.Entry, edge model.Edge, from peers) *hcmv3.Ht
 		UpgradeConfigs:                []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		LocalReplyConfig:              localReplies(),
 		AccessLog:                     []*accesslogv3.AccessLog{failureLog()},
-		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{headerMutation(entry, from)},
+		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{headerMutation(c.entry, c.from)},
 		HttpFilters: slices.Concat([]*hcmv3.HttpFilter{malformedFilter()}, scriptFilters(), []*hcmv3.HttpFilter{{
 			Name: routerFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&routerv3.Router{SuppressEnvoyHeaders: true})},
 		}}),
@@ -158,12 +193,13 @@ func failureLog() *accesslogv3.AccessLog {
 	}
 }
 
-// downstreamTLS selects the certificate by SNI on demand, so that a new host never touches the listener. Envoy
-// refuses such a selector unless both kinds of session resumption are off.
-func downstreamTLS() *tlsv3.DownstreamTlsContext {
-	return &tlsv3.DownstreamTlsContext{
+// downstreamTLS selects the certificate by SNI on demand, so that a new host never touches the listener, and asks for a
+// client's where the group has a CA, by SDS, so that a renewed one does not touch it either. Envoy refuses such a selector
+// unless both kinds of session resumption are off.
+func downstreamTLS(group model.TLSGroup) *tlsv3.DownstreamTlsContext {
+	context := &tlsv3.DownstreamTlsContext{
 		CommonTlsContext: &tlsv3.CommonTlsContext{
-			TlsParams:     &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
+			TlsParams:     &tlsv3.TlsParameters{TlsMinimumProtocolVersion: protocolVersion(group.MinVersion)},
 			AlpnProtocols: []string{"h2", "http/1.1"},
 			CustomTlsCertificateSelector: &corev3.TypedExtensionConfig{
 				Name: certificateSelectorName,
@@ -178,4 +214,18 @@ func downstreamTLS() *tlsv3.DownstreamTlsContext {
 		SessionTicketKeysType:            &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true},
 		DisableStatefulSessionResumption: true,
 	}
+	if group.ClientCA != "" {
+		context.RequireClientCertificate = wrapperspb.Bool(true)
+		context.CommonTlsContext.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
+			ValidationContextSdsSecretConfig: &tlsv3.SdsSecretConfig{Name: clientCAName(group.ClientCA), SdsConfig: ads()},
+		}
+	}
+	return context
+}
+
+func protocolVersion(v model.TLSVersion) tlsv3.TlsParameters_TlsProtocol {
+	if v == model.TLS13 {
+		return tlsv3.TlsParameters_TLSv1_3
+	}
+	return tlsv3.TlsParameters_TLSv1_2
 }

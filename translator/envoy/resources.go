@@ -45,8 +45,15 @@ func Render(g model.Gateway) []Resource {
 	}
 	for _, t := range g.Tables {
 		entry := flagOrigin("--" + t.Entry.Name)
-		add(TypeListener, t.Entry.Name, listener(t.Entry, g.Edge), entry)
-		add(TypeRoute, t.Entry.Name, routeConfiguration(t, g.Edge), append(entry, tableOrigins(t)...))
+		add(TypeListener, t.Entry.Name, listener(t, g.Edge), slices.Concat(entry, groupOrigins(t)))
+		for _, group := range groups(t, g.Edge) {
+			name := routesName(t.Entry, group)
+			add(TypeRoute, name, routeConfiguration(name, t, g.Edge, group), slices.Concat(entry, tableOrigins(t, group)))
+		}
+	}
+	for _, ca := range g.ClientCAs {
+		name := clientCAName(ca.Name)
+		add(TypeSecret, name, trustSecret(name, ca.Bundle), ca.Origins)
 	}
 	for _, b := range g.Backends {
 		add(TypeCluster, b.Name, cluster(b), b.Origins)
@@ -72,8 +79,17 @@ func Render(g model.Gateway) []Resource {
 // flagOrigin is behind what depends on settings.
 func flagOrigin(flag string) model.Origins { return model.Origins{{Kind: "flag", Name: flag}} }
 
-// tableOrigins are the first place of each object that has a route in the table.
-func tableOrigins(t model.Table) model.Origins {
+// groupOrigins are the annotations behind the TLS settings that a listener has for hosts.
+func groupOrigins(t model.Table) model.Origins {
+	var out model.Origins
+	for _, g := range t.Groups {
+		out = append(out, g.Origins...)
+	}
+	return out
+}
+
+// tableOrigins are the first place of each object that has a route for the connections of a group.
+func tableOrigins(t model.Table, group model.TLSGroup) model.Origins {
 	var out model.Origins
 	seen := map[string]bool{}
 	note := func(routes []model.Route) {
@@ -84,8 +100,11 @@ func tableOrigins(t model.Table) model.Origins {
 			}
 		}
 	}
+	groupOf := groupsByHost(t)
 	for _, h := range slices.Concat(t.Exact, t.Wildcard) {
-		note(h.Routes)
+		if group.Name == "" || groupOf[h.Host].Name == group.Name {
+			note(h.Routes)
+		}
 	}
 	note(t.Any)
 	note(t.Default)

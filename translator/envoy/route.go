@@ -1,7 +1,6 @@
 package envoy
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -14,57 +13,10 @@ import (
 	"github.com/postern-gateway/postern/translator/model"
 )
 
-// routeConfiguration renders one entry's table. Envoy chooses one virtual host and never looks at another, so each
-// ends with the routes of every broader host.
-func routeConfiguration(t model.Table, edge model.Edge) *routev3.RouteConfiguration {
-	rc := &routev3.RouteConfiguration{
-		Name:                     t.Entry.Name,
-		IgnorePortInHostMatching: true,
-		RequestHeadersToRemove:   []string{"x-envoy-external-address", "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count"},
-	}
-	rest := slices.Concat(t.Any, t.Default)
-	for _, h := range t.Exact {
-		b := hostBuilder{entry: t.Entry, edge: edge, exact: h.Host.Name()}
-		b.add(h.Routes, nil)
-		for _, w := range t.Wildcard {
-			if w.Host.Covers(h.Host) {
-				b.add(w.Routes, nil)
-			}
-		}
-		b.add(rest, nil)
-		rc.VirtualHosts = append(rc.VirtualHosts, b.virtualHost(h.Host.Name()))
-	}
-	for _, w := range t.Wildcard {
-		b := hostBuilder{entry: t.Entry, edge: edge}
-		b.add(w.Routes, []*routev3.HeaderMatcher{oneLabel(w.Host)})
-		b.add(rest, nil)
-		rc.VirtualHosts = append(rc.VirtualHosts, b.virtualHost(w.Host.Name()))
-	}
-	if len(rest) > 0 {
-		b := hostBuilder{entry: t.Entry, edge: edge}
-		b.add(rest, nil)
-		rc.VirtualHosts = append(rc.VirtualHosts, b.virtualHost("*"))
-	}
-	return rc
-}
-
-// oneLabel admits exactly one label in place of a wildcard's star. Envoy's *.x takes any number of them; that the
-// suffix fits is already sure, so counting dots is enough, and keeps the regex small whatever the host's length.
-func oneLabel(h model.Host) *routev3.HeaderMatcher {
-	return headerMatch(":authority", regex(fmt.Sprintf(`[^.]*(?:\.[^.]*){%d}`, strings.Count(h.Name(), "."))))
-}
-
 // hostBuilder gathers the routes of one virtual host.
 type hostBuilder struct {
-	entry model.Entry
-	edge  model.Edge
-	// exact is the virtual host's one name, empty where it has many.
-	exact  string
+	edge   model.Edge
 	routes []*routev3.Route
-}
-
-func (b *hostBuilder) virtualHost(domain string) *routev3.VirtualHost {
-	return &routev3.VirtualHost{Name: domain, Domains: []string{domain}, Routes: b.routes}
 }
 
 // add renders routes, each under the given header matches.
@@ -92,11 +44,17 @@ func (b *routeBuilder) emit(match *routev3.RouteMatch, more []*routev3.HeaderMat
 	match.Headers = slices.Concat(b.under, more)
 	r := &routev3.Route{Match: match, Metadata: originMetadata(b.route.Origins)}
 	fill(r)
+	if b.route.HSTS != nil {
+		r.ResponseHeadersToAdd = append(r.ResponseHeadersToAdd, overwriteHeader("strict-transport-security", b.route.HSTS.String()))
+	}
 	b.routes = append(b.routes, r)
 }
 
 // closed answers 503, in every spelling of the path: a broader route must not take one of them for its own.
 func (b *routeBuilder) closed() {
+	if b.route.HTTPSRedirect != nil {
+		b.httpsRedirect(*b.route.HTTPSRedirect)
+	}
 	b.emit(everySpelling(b.route.Path, b.edge.EscapedSlashes), nil, func(r *routev3.Route) {
 		r.Action = directResponse(503)
 	})

@@ -1,6 +1,8 @@
 package envoy
 
 import (
+	"strings"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
@@ -14,6 +16,8 @@ const (
 	// TrustName is the secret with the bundle that backends' certificates must chain to, where no annotation names
 	// another. No host name has a slash.
 	TrustName = "trust/upstream"
+	// clientCAPrefix begins the names of the secrets with the authorities of clients.
+	clientCAPrefix = "client-ca/"
 )
 
 // trustName is the secret of a bundle; that of no bundle's name is the gateway's own.
@@ -26,6 +30,11 @@ func trustName(bundle string) string {
 
 // clientName is the secret of a client certificate.
 func clientName(certificate string) string { return "client/" + certificate }
+
+// IsServerName says whether the name of a secret may be one that a handshake asks for. The others have a slash.
+func IsServerName(secret string) bool { return !strings.Contains(secret, "/") }
+
+func clientCAName(name string) string { return clientCAPrefix + name }
 
 func trustSecret(name string, pem []byte) *tlsv3.Secret {
 	return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_ValidationContext{

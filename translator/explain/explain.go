@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/model"
@@ -29,6 +30,14 @@ type Request struct {
 	Header http.Header
 	// From is the address of the peer; the zero value is 127.0.0.1.
 	From netip.Addr
+	// SNI is the host that the client names in its TLS handshake; empty is the URL's, NoSNI none.
+	SNI string
+	// TLSVersion is the highest version that the client speaks; empty is the latest.
+	TLSVersion model.TLSVersion
+	// ClientCertificate is what the client shows where it is asked for a certificate: PEM, its own first. Empty is none.
+	ClientCertificate []byte
+	// At is the moment for which the certificate must be valid; the zero value is that from which it is.
+	At time.Time
 }
 
 // Explain tells the story of a request. ds are the diagnostics of the translation that made the gateway. The error
@@ -90,6 +99,8 @@ type narrator struct {
 	request Request
 	target  target
 	table   *model.Table
+	// group is the TLS settings under which the connection is.
+	group model.TLSGroup
 	// headers are the request's as routing and the backend see them.
 	headers http.Header
 	story   Story
@@ -103,14 +114,26 @@ func (n *narrator) tell() {
 		}
 	}
 	n.headers = forwarded(n.gateway.Edge, n.table.Entry, n.request, n.target.authority)
-	route := n.choose()
+	if why := n.misdirected(); why != "" {
+		n.story.Decision = Decision{Status: http.StatusMisdirectedRequest, Reason: why}
+		return
+	}
+	route, of := n.choose()
 	if route == nil {
 		n.story.Decision = Decision{Status: http.StatusNotFound, Reason: "no route matches"}
 		return
 	}
 	n.story.Origins = slices.Clone(route.Origins)
 	n.story.Losers = slices.Clone(route.Losers)
+	if n.closedTo(of) {
+		n.addOrigins(groupNamed(*n.table, of).Origins)
+		n.story.Decision = Decision{Status: http.StatusMisdirectedRequest, Reason: "the rules of " + of + " are only for connections under its TLS settings"}
+		return
+	}
 	n.answer(*route)
+	if route.HSTS != nil && n.table.Entry.TLS {
+		n.story.Decision = n.story.Decision.with(http.Header{"Strict-Transport-Security": {route.HSTS.String()}})
+	}
 }
 
 // enter finds the entry and, over TLS, the certificate.
@@ -129,12 +152,10 @@ func (n *narrator) enter() bool {
 	if !n.target.tls {
 		return false
 	}
-	chosen, why := chooseCertificate(n.gateway, hostName(n.target.authority))
-	if chosen == nil {
+	if why := n.shake(); why != "" {
 		n.story.Decision.Reason = "the handshake fails: " + why
 		return true
 	}
-	n.story.Certificate = &CertificateChoice{Host: chosen.Host.Name(), Why: why, Origins: chosen.Origins, chain: chosen.Chain}
 	return false
 }
 
@@ -196,17 +217,17 @@ func (n *narrator) checkForm() bool {
 func (n *narrator) answer(r model.Route) {
 	switch action := r.Action.(type) {
 	case *model.Closed:
+		// In other spellings of its path it is closed too, but redirects nothing.
+		if ok, _ := matchPath(r.Path, nil, n.story.Path); ok && n.redirectsToHTTPS(r) {
+			return
+		}
 		n.story.Decision = Decision{Status: http.StatusServiceUnavailable, Reason: action.Reason}
 		if action.Origin != (diag.Origin{}) && !slices.Contains(n.story.Origins, action.Origin) {
 			n.story.Origins = append(n.story.Origins, action.Origin)
 		}
 	case *model.Forward:
-		if r.HTTPSRedirect != nil && !n.table.Entry.TLS && !n.countsAsHTTPS() {
-			n.redirectToHTTPS(*r.HTTPSRedirect)
+		if n.redirectsToHTTPS(r) {
 			return
-		}
-		if r.HTTPSRedirect != nil && !n.table.Entry.TLS {
-			n.note("peer %s is a trusted proxy and says X-Forwarded-Proto: https, so there is no redirect to HTTPS", n.request.From)
 		}
 		if n.wantsSlash(r, action) {
 			n.redirectToSlash(action)
@@ -225,6 +246,19 @@ func (n *narrator) reading() bool {
 
 func (n *narrator) countsAsHTTPS() bool {
 	return strings.EqualFold(strings.Join(n.headers["X-Forwarded-Proto"], ","), "https")
+}
+
+// redirectsToHTTPS answers by the route's redirect, where it has one for this request.
+func (n *narrator) redirectsToHTTPS(r model.Route) bool {
+	if r.HTTPSRedirect == nil || n.table.Entry.TLS {
+		return false
+	}
+	if n.countsAsHTTPS() {
+		n.note("peer %s is a trusted proxy and says X-Forwarded-Proto: https, so there is no redirect to HTTPS", n.request.From)
+		return false
+	}
+	n.redirectToHTTPS(*r.HTTPSRedirect)
+	return true
 }
 
 func (n *narrator) redirectToHTTPS(r model.HTTPSRedirect) {

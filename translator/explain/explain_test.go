@@ -1,13 +1,20 @@
 package explain_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/explain"
@@ -323,4 +330,77 @@ func TestTextFitsAScreen(t *testing.T) {
 	if len(story.Candidates) < 200 {
 		t.Errorf("%d candidates, want all of them", len(story.Candidates))
 	}
+}
+
+// TestExplainClientCertificate: which certificates of clients are taken, and at what moment.
+func TestExplainClientCertificate(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	root := newSigner(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, NotBefore: now, NotAfter: now.Add(time.Hour)}, nil)
+	between := newSigner(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, NotBefore: now, NotAfter: now.Add(time.Hour)}, root)
+	client := func(by *signer, usage x509.ExtKeyUsage) []byte {
+		return newSigner(t, &x509.Certificate{NotBefore: now, NotAfter: now.Add(time.Minute), ExtKeyUsage: []x509.ExtKeyUsage{usage}}, by).pem
+	}
+	g := gateway(t)
+	g.Tables[1].Groups = []model.TLSGroup{{
+		Name: "1.3/ns/ca", MinVersion: model.TLS13, ClientCA: "ns/ca", Hosts: []model.Host{host(t, "a.test")}, Origins: model.Origins{at("guard", "x")},
+	}}
+	g.ClientCAs = []model.ClientCA{{Name: "ns/ca", Bundle: root.pem}}
+	direct, indirect := client(root, x509.ExtKeyUsageClientAuth), client(between, x509.ExtKeyUsageClientAuth)
+	for name, c := range map[string]struct {
+		certificate []byte
+		version     model.TLSVersion
+		at          time.Time
+		fails       string
+	}{
+		"good":               {direct, "", now, ""},
+		"without a moment":   {direct, "", time.Time{}, ""},
+		"by one in between":  {slices.Concat(indirect, between.pem), model.TLS13, now, ""},
+		"none":               {nil, "", now, "none is shown"},
+		"a gap":              {indirect, "", now, "unknown authority"},
+		"a server's":         {client(root, x509.ExtKeyUsageServerAuth), "", now, "incompatible key usage"},
+		"too late":           {direct, "", now.Add(2 * time.Minute), "expired"},
+		"no PEM":             {[]byte("x"), "", now, "no PEM"},
+		"an earlier version": {direct, model.TLS12, now, "1.3 or later"},
+	} {
+		story, err := explain.Explain(g, nil, explain.Request{URL: "https://a.test/only", ClientCertificate: c.certificate, TLSVersion: c.version, At: c.at})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if failed := story.Decision.Backend == ""; failed != (c.fails != "") || !strings.Contains(story.Decision.Reason, c.fails) {
+			t.Errorf("%s: %s, want %q", name, story.Text(), c.fails)
+		}
+		if story.Connection == nil || !strings.Contains(story.Text(), "Secret ns/ca") {
+			t.Errorf("%s: the story does not tell of the CA:\n%s", name, story.Text())
+		}
+	}
+}
+
+type signer struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+	pem         []byte
+}
+
+// newSigner makes a certificate, signed by another or by itself.
+func newSigner(t *testing.T, template *x509.Certificate, by *signer) *signer {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.SerialNumber = big.NewInt(1)
+	template.Subject.CommonName = fmt.Sprintf("%p", key)
+	s := &signer{certificate: template, key: key}
+	if by == nil {
+		by = s
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, by.certificate, key.Public(), by.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.certificate, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	s.pem = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return s
 }

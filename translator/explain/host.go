@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/postern-gateway/postern/translator/model"
@@ -77,22 +78,27 @@ func groups(t model.Table, host string) []group {
 	)
 }
 
-// choose tries the routes in order and remembers how each fared; the route is nil where none matches.
-func (n *narrator) choose() *model.Route {
+// choose tries the routes in order and remembers how each fared; the route is nil where none matches. The second result
+// is the host that it is of.
+func (n *narrator) choose() (*model.Route, string) {
 	path, _, _ := strings.Cut(n.target.path, "?")
 	var chosen *model.Route
+	of := ""
 	for _, g := range groups(*n.table, hostName(n.target.authority)) {
 		n.story.Hosts = append(n.story.Hosts, g.HostTable)
 		for i := range g.routes {
 			r := &g.routes[i]
 			ok, why := n.matches(*r, path)
+			if !ok && n.closedTo(g.Host) && r.Path.Matches(path) {
+				ok, why = true, "the path begins with "+r.Path.Value
+			}
 			c := Candidate{Host: g.Host, Path: r.Path.String(), Outcome: Lost, Reason: why}
 			if len(r.Origins) > 0 {
 				c.Origin = r.Origins[0]
 			}
 			switch {
 			case ok && chosen == nil:
-				chosen, c.Outcome = r, Matched
+				chosen, of, c.Outcome = r, g.Host, Matched
 			case ok:
 				c.Outcome, c.Reason = Later, "would match too, but comes later"
 			case chosen != nil:
@@ -101,7 +107,7 @@ func (n *narrator) choose() *model.Route {
 			n.story.Candidates = append(n.story.Candidates, c)
 		}
 	}
-	return chosen
+	return chosen, of
 }
 
 // matches says whether a route takes a path, and why or why not.
@@ -128,8 +134,8 @@ func (n *narrator) redirectsOnly(r model.Route, path string) bool {
 }
 
 // chooseCertificate finds the certificate for a name: its own, that of the wildcard above it, the default one. An IP
-// address is no server name (RFC 6066, 3), so it gets the default one.
-func chooseCertificate(g model.Gateway, host string) (*model.Certificate, string) {
+// client that names no host gets the default one.
+func chooseCertificate(g model.Gateway, sni string) (*model.Certificate, string) {
 	find := func(name string) *model.Certificate {
 		for i := range g.Certificates {
 			if name != "" && g.Certificates[i].Host.Name() == name {
@@ -137,10 +143,6 @@ func chooseCertificate(g model.Gateway, host string) (*model.Certificate, string
 			}
 		}
 		return nil
-	}
-	sni := host
-	if isAddress(host) {
-		sni = ""
 	}
 	if c := find(sni); c != nil {
 		return c, "that of " + sni
@@ -152,9 +154,9 @@ func chooseCertificate(g model.Gateway, host string) (*model.Certificate, string
 	}
 	switch {
 	case g.Default == nil:
-		return nil, "there is no certificate for " + host + " and no default one"
+		return nil, "there is no certificate for " + cmp.Or(sni, "a client that names no host") + " and no default one"
 	case sni == "":
-		return g.Default, "the default one: an IP address is no server name"
+		return g.Default, "the default one: the client names no host"
 	default:
 		return g.Default, "the default one: none is for " + sni
 	}

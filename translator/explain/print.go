@@ -25,6 +25,7 @@ func Print(g model.Gateway) string {
 			before = text
 		}
 	}
+	p.connections(g)
 	if len(g.Backends) > 0 {
 		p.add("backends")
 	}
@@ -41,6 +42,34 @@ func Print(g model.Gateway) string {
 		p.add("  default", g.Default.Origins...)
 	}
 	return p.text()
+}
+
+// connections are the TLS settings of hosts, and the CAs that they name.
+func (p *printer) connections(g model.Gateway) {
+	for _, t := range g.Tables {
+		if len(t.Groups) > 0 {
+			p.add(t.Entry.Name + " connections")
+		}
+		for _, group := range t.Groups {
+			words := []string{"TLS " + string(group.MinVersion)}
+			if group.ClientCA != "" {
+				words = append(words, "client CA "+group.ClientCA)
+			}
+			for _, h := range group.Hosts {
+				words = append(words, h.String())
+			}
+			p.add("  "+strings.Join(words, "  "), group.Origins...)
+		}
+		for _, h := range t.Apart {
+			p.add("  apart  " + h.String())
+		}
+	}
+	if len(g.ClientCAs) > 0 {
+		p.add("client CAs")
+	}
+	for _, ca := range g.ClientCAs {
+		p.add("  "+ca.Name, ca.Origins...)
+	}
 }
 
 // line is one line and its margin.
@@ -133,6 +162,9 @@ func routeText(r model.Route) string {
 			status = "301"
 		}
 		words = append(words, "https "+status)
+	}
+	if r.HSTS != nil {
+		words = append(words, "hsts "+r.HSTS.String())
 	}
 	switch action := r.Action.(type) {
 	case *model.Closed:

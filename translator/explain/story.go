@@ -4,8 +4,10 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/postern-gateway/postern/translator/diag"
@@ -21,6 +23,8 @@ type Story struct {
 	Address string `json:"address,omitempty"`
 	// Certificate is nil without TLS.
 	Certificate *CertificateChoice `json:"certificate,omitempty"`
+	// Connection is nil where the host that the client names has no TLS settings of its own.
+	Connection *Connection `json:"connection,omitempty"`
 	// Path is the path as it is matched: normalised, without the query.
 	Path string `json:"path,omitempty"`
 	// Hosts are the tables of routes that were asked, in order.
@@ -41,6 +45,24 @@ type CertificateChoice struct {
 	Why     string        `json:"why"`
 	Origins model.Origins `json:"origins,omitempty"`
 	chain   []byte
+}
+
+// Connection is what a handshake asks of the client because of the host that it names.
+type Connection struct {
+	// ServerName is the SNI.
+	ServerName string           `json:"serverName"`
+	MinVersion model.TLSVersion `json:"minVersion"`
+	// ClientCA is the Secret, as NAMESPACE/NAME, to which the client's certificate must chain, empty where none is asked for.
+	ClientCA string        `json:"clientCA,omitempty"`
+	Origins  model.Origins `json:"origins,omitempty"`
+}
+
+func (c Connection) text() string {
+	text := fmt.Sprintf("by the name %s: TLS %s or later", c.ServerName, c.MinVersion)
+	if c.ClientCA != "" {
+		text += ", and a client certificate that chains to Secret " + c.ClientCA
+	}
+	return text
 }
 
 // Subject is the name that the certificate itself bears: its common name, else its first DNS name; empty where it
@@ -108,6 +130,8 @@ type Decision struct {
 	Host    string      `json:"host,omitempty"`
 	Path    string      `json:"path,omitempty"`
 	Headers http.Header `json:"headers,omitempty"`
+	// Response are the headers that the answer gets, in place of a backend's own.
+	Response http.Header `json:"response,omitempty"`
 	// Prefix is what Location and cookie paths of the response are put under: see RewriteLocation.
 	Prefix string `json:"prefix,omitempty"`
 	// RewritesBase says that the base element of the backend's pages is put under Prefix: see LoosenPage.
@@ -115,6 +139,15 @@ type Decision struct {
 	// Shares are the decisions of which each request gets one, where the route has several backends. Status and Backend
 	// say nothing then.
 	Shares []Share `json:"shares,omitempty"`
+}
+
+// with is the decision with headers that the gateway puts on the answer, whichever share it is of.
+func (d Decision) with(response http.Header) Decision {
+	d.Response, d.Shares = response, slices.Clone(d.Shares)
+	for i := range d.Shares {
+		d.Shares[i].Decision.Response = response
+	}
+	return d
 }
 
 // Share is one of several decisions, and its part of the requests.
@@ -137,6 +170,9 @@ func (s Story) Text() string {
 	}
 	if c := s.Certificate; c != nil {
 		t.line("certificate", "%s%s", c.Why, margin(c.Origins))
+	}
+	if c := s.Connection; c != nil {
+		t.line("connection", "%s%s", c.text(), margin(c.Origins))
 	}
 	var hosts []string
 	for _, h := range s.Hosts {
@@ -199,23 +235,26 @@ func (s Story) candidates(t *text) {
 
 func (s Story) decision(t *text) {
 	d := s.Decision
-	if len(d.Shares) > 0 {
-		d.shares(t)
-		return
-	}
 	switch {
+	case len(d.Shares) > 0:
+		d.shares(t)
 	case d.Status == 0 && d.Backend == "":
 		t.line("answer", "none: %s", d.Reason)
-		return
 	case d.Location != "":
 		t.line("answer", "%d to %s (%s)", d.Status, d.Location, d.Reason)
-		return
 	case d.Status != 0:
 		t.line("answer", "%d (%s)", d.Status, d.Reason)
 	}
-	if d.Backend == "" {
-		return
+	if d.Backend != "" {
+		s.backend(t)
 	}
+	for _, name := range slices.Sorted(maps.Keys(d.Response)) {
+		t.line("answer has", "%s: %s", name, strings.Join(d.Response[name], ", "))
+	}
+}
+
+func (s Story) backend(t *text) {
+	d := s.Decision
 	t.line("backend", "%s", d.where())
 	t.line("it sees", "%s  Host: %s", d.Path, d.Host)
 	d.headers(t)

@@ -22,6 +22,8 @@ type Gateway struct {
 	Bundles            []Bundle
 	ClientCertificates []ClientCertificate
 	Certificates       []Certificate
+	// ClientCAs are those that TLS groups name, sorted by name.
+	ClientCAs []ClientCA
 	// Default is the certificate of names that have none of their own, nil where there is no HTTPS entry.
 	Default *Certificate
 }
@@ -38,6 +40,8 @@ type Edge struct {
 	UpstreamTrust []byte
 	// EscapedSlashes is what becomes of a path with an escaped slash or backslash.
 	EscapedSlashes EscapedSlashes
+	// TLSMinVersion is the lowest version of TLS that any client may speak; empty is 1.2.
+	TLSMinVersion TLSVersion
 }
 
 // EscapedSlashes is what becomes of a path with an escaped slash or backslash (%2f, %5c): Envoy's
@@ -77,6 +81,11 @@ type Table struct {
 	Exact, Wildcard []HostRoutes
 	// Any holds the routes of rules without a host, Default those of default backends.
 	Any, Default []Route
+	// Groups are the hosts with TLS settings of their own, by settings and sorted by name. Apart are the exact hosts
+	// without any that a wildcard with settings covers: to them the wildcard's settings do not apply, and its routes are
+	// not for them. Both are empty without TLS.
+	Groups []TLSGroup
+	Apart  []Host
 }
 
 // HostRoutes is one host's own routes in the order in which they are tried.
@@ -89,10 +98,12 @@ type HostRoutes struct {
 type Route struct {
 	Path   PathMatch
 	Action Action
-	// HTTPSRedirect, on an entry without TLS, answers before a Forward whatever did not come over HTTPS. It is nil
-	// beside a Closed.
+	// HTTPSRedirect, on an entry without TLS, answers whatever did not come over HTTPS. Beside a Closed it is nil, but for
+	// a route that is closed only where no client certificate can be asked for.
 	HTTPSRedirect *HTTPSRedirect
-	Origins       Origins
+	// HSTS, on an entry with TLS, is on every answer.
+	HSTS    *HSTS
+	Origins Origins
 	// Losers are the origins of claims to the same host and path that this one beat.
 	Losers []diag.Origin
 	// Object ranks the route among its host's; Priority and Weight are Traefik's (0 where the host has none).

@@ -105,6 +105,16 @@ func (h Host) Compare(o Host) int {
 	return cmp.Or(cmp.Compare(h.kind, o.kind), cmp.Compare(h.name, o.name))
 }
 
+// HasServerName says whether a client names the host in its TLS handshake, as it names neither an IP address nor no host
+// at all (RFC 6066, 3).
+func (h Host) HasServerName() bool {
+	if h.kind != HostExact {
+		return h.kind == HostWildcard
+	}
+	_, err := netip.ParseAddr(strings.Trim(h.name, "[]"))
+	return err != nil
+}
+
 // Covers says whether a request for the exact host o would try h's routes.
 func (h Host) Covers(o Host) bool {
 	switch h.kind {

@@ -47,6 +47,14 @@ func TestCovers(t *testing.T) {
 	}
 }
 
+func TestHasServerName(t *testing.T) {
+	for text, want := range map[string]bool{"a.test": true, "a": true, "*.a.test": true, "": false, "127.0.0.1": false, "::1": false, "1.2.3": true} {
+		if h, err := ParseHost(text); err != nil || h.HasServerName() != want {
+			t.Errorf("%q has a server name: %v, %v; want %v", text, h.HasServerName(), err, want)
+		}
+	}
+}
+
 func TestPathOrder(t *testing.T) {
 	paths := []PathMatch{Prefix("/"), {PathExact, "/a"}, Prefix("/a/b/"), {PathStringPrefix, "/a/b/c"}, Prefix("/a"), {PathExact, "/a/b"}}
 	slices.SortFunc(paths, PathMatch.Compare)

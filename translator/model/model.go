@@ -102,6 +102,10 @@ type Policies struct {
 	Protocol    Protocol
 	// UpstreamTLS counts where the backend is spoken to over TLS.
 	UpstreamTLS UpstreamTLSClaim
+	// Connection holds for every TLS connection to the claim's host.
+	Connection Connection
+	// HSTS, where not nil, is on every answer that the claim gives over TLS.
+	HSTS *HSTS
 }
 
 // Claim is what one object asks for; references are still symbolic.

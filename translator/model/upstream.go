@@ -17,15 +17,6 @@ const (
 	KindConfigMap = "ConfigMap"
 )
 
-// TLSVersion is a version of TLS as annotations write it.
-type TLSVersion string
-
-// The versions of TLS that are spoken.
-const (
-	TLS12 TLSVersion = "1.2"
-	TLS13 TLSVersion = "1.3"
-)
-
 // UpstreamTLSClaim is what the annotations of one object ask of TLS to backends; nil is what they do not say.
 type UpstreamTLSClaim struct {
 	// CA is the Secret or ConfigMap with the bundle that the backend's certificate must chain to.

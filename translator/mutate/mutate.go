@@ -5,6 +5,7 @@ package mutate
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,6 +31,7 @@ var nasty = []string{
 	"Path", "PathPrefix", "PathStrip", "PathPrefixStrip", "ReplacePath", "pathprefix", "Exact", "Prefix", "ImplementationSpecific",
 	"http,https", ",", "https,nope", "0.0.0.0/0,::/0", "0.0.0.0/0", "a.b.svc.cluster.local", "localhost", "127.0.0.1", "\u202e", "\xff\xfe", "${x}", "{{x}}", "'\"`",
 	`\\1`, `(?i)a`, `^(.*?)$`,
+	"1.1", "1.2", "1.3", "TLS1.3", "max-age=0", "max-age=31536000; includeSubDomains; preload", "max-age=1;;max-age=2", `max-age="%s"`, "max-age=99999999999",
 }
 
 // World changes a copy of a world at random places. The same seed gives the same world.
@@ -137,8 +139,14 @@ func (m *mutator) annotate(ing *networkingv1.Ingress) {
 		ing.Annotations = map[string]string{}
 	}
 	value := m.text()
-	if m.rand.IntN(3) == 0 {
+	switch m.rand.IntN(4) {
+	case 0:
 		value = entry.Example
+	case 1:
+		// A Secret that is there, for the annotations that name one.
+		if n := len(m.world.Secrets); n > 0 {
+			value = m.world.Secrets[m.rand.IntN(n)].Name
+		}
 	}
 	ing.Annotations[key] = value
 }
@@ -248,6 +256,9 @@ func (m *mutator) secret() {
 		if value := s.Data[key]; m.rand.IntN(2) == 0 && len(value) > 0 {
 			s.Data[key] = value[:m.rand.IntN(len(value))]
 		}
+	}
+	if chain := s.Data[corev1.TLSCertKey]; m.rand.IntN(4) == 0 && len(chain) > 0 {
+		s.Data["ca.crt"] = append(slices.Clone(s.Data["ca.crt"]), chain...)
 	}
 }
 

@@ -54,7 +54,9 @@ func newBackendResolver(in Input) *backendResolver {
 
 // route resolves one claim; what it refers to in vain closes it.
 func (r *backendResolver) route(c model.Claim) model.Route {
-	route := model.Route{Path: c.Path, Origins: c.Origins, Object: c.Object, Priority: c.Priority, RuleLength: c.RuleLength}
+	route := model.Route{
+		Path: c.Path, Origins: c.Origins, Object: c.Object, Priority: c.Priority, RuleLength: c.RuleLength, HSTS: c.Policies.HSTS,
+	}
 	if c.Closed == nil {
 		c.Closed = r.in.Namespaces[NamespaceKey{c.Object.Cluster, c.Object.Namespace}].Closed
 	}

@@ -69,6 +69,14 @@ func resolveCertificates(in Input) (certificates, []diag.D) {
 	return out, ds
 }
 
+func indexSecrets(w source.World) map[ServiceKey]source.Secret {
+	out := map[ServiceKey]source.Secret{}
+	for _, s := range w.Secrets {
+		out[ServiceKey{s.Cluster, s.Namespace, s.Name}] = s
+	}
+	return out
+}
+
 // certificateHosts are the hosts of a tls block; where it names none, those of its certificate (as Traefik 1.7
 // did with every certificate).
 func certificateHosts(c model.TLSClaim, pair pairOf) []model.Host {

@@ -57,13 +57,34 @@ func CheckBundle(bundle []byte) error {
 	if err != nil {
 		return err
 	}
-	return checkCertificates(slices.DeleteFunc(blocks, notCertificate))
+	_, err = parseCertificates(slices.DeleteFunc(blocks, notCertificate))
+	return err
 }
 
 // readBundle gives the certificates of a bundle that an annotation names, as PEM and nothing around it. It refuses other
 // blocks rather than drop them, since one may be a revocation list, by which Envoy would go and the Go data plane would
 // not. The error holds no byte of it.
 func readBundle(bundle []byte) ([]byte, error) {
+	certificates, err := bundled(bundle)
+	return encodeCertificates(certificates), err
+}
+
+// readAuthorities is readBundle for what verifies clients. A client's own certificate in the bundle would be trusted as
+// itself by some and not by others, so it is refused.
+func readAuthorities(bundle []byte) ([]byte, error) {
+	certificates, err := bundled(bundle)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range certificates {
+		if !c.BasicConstraintsValid || !c.IsCA {
+			return nil, fmt.Errorf("certificate %d is none of an authority (CA:TRUE)", i+1)
+		}
+	}
+	return encodeCertificates(certificates), nil
+}
+
+func bundled(bundle []byte) ([]*x509.Certificate, error) {
 	blocks, err := pemBlocks(bundle)
 	if err != nil {
 		return nil, err
@@ -71,25 +92,32 @@ func readBundle(bundle []byte) ([]byte, error) {
 	if slices.ContainsFunc(blocks, notCertificate) {
 		return nil, errors.New("it holds PEM that is no certificate")
 	}
-	var out []byte
-	for _, block := range blocks {
-		out = append(out, pem.EncodeToMemory(block)...)
-	}
-	return out, checkCertificates(blocks)
+	return parseCertificates(blocks)
 }
 
 func notCertificate(b *pem.Block) bool { return b.Type != "CERTIFICATE" }
 
-func checkCertificates(blocks []*pem.Block) error {
+func parseCertificates(blocks []*pem.Block) ([]*x509.Certificate, error) {
+	var out []*x509.Certificate
 	for i, block := range blocks {
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return fmt.Errorf("certificate %d does not parse: %w", i+1, err)
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d does not parse: %w", i+1, err)
 		}
+		out = append(out, c)
 	}
-	if len(blocks) == 0 {
-		return errors.New("it holds no PEM certificate")
+	if len(out) == 0 {
+		return nil, errors.New("it holds no PEM certificate")
 	}
-	return nil
+	return out, nil
+}
+
+func encodeCertificates(certificates []*x509.Certificate) []byte {
+	var out []byte
+	for _, c := range certificates {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	return out
 }
 
 // pemBegin begins every block of PEM.

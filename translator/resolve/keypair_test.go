@@ -125,3 +125,24 @@ func TestReadBundle(t *testing.T) {
 		}
 	}
 }
+
+// TestReadAuthorities: what is sent holds the authorities and nothing else.
+func TestReadAuthorities(t *testing.T) {
+	key := ecKey(t, elliptic.P256())
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	leaf, private := pemPair(t, key)
+	bundle := slices.Concat([]byte("# Ours\n"), authority, authority, []byte("end"))
+	if got, err := readAuthorities(bundle); err != nil || !bytes.Equal(got, slices.Concat(authority, authority)) {
+		t.Errorf("%q, %v; want the two authorities", got, err)
+	}
+	for name, bundle := range map[string][]byte{"a client's own": leaf, "both": slices.Concat(authority, leaf), "a key": private, "beside a key": slices.Concat(authority, private), "a torn one": authority[:len(authority)/2], "none": nil} {
+		if got, err := readAuthorities(bundle); err == nil {
+			t.Errorf("%s: %q, want an error", name, got)
+		}
+	}
+}

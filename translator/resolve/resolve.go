@@ -56,6 +56,7 @@ func (k ServiceKey) String() string { return k.Namespace + "/" + k.Name }
 func Resolve(in Input) (model.Gateway, []diag.D) {
 	claims := slices.Clone(in.Claims)
 	slices.SortFunc(claims, compareClaims)
+	connections := settleConnections(in, claims)
 	backends := newBackendResolver(in)
 	routes := make([]model.Route, len(claims))
 	for i, c := range claims {
@@ -64,10 +65,21 @@ func Resolve(in Input) (model.Gateway, []diag.D) {
 	g := model.Gateway{Edge: in.Settings.Edge}
 	ds := []diag.D{}
 	for _, entry := range in.Settings.Entries {
-		table, more := buildTable(entry, claims, routes)
-		g.Tables = append(g.Tables, table)
+		var own []ranked
+		for i, c := range claims {
+			if onEntry(c, entry) {
+				own = append(own, ranked{claim: c, route: connections.onEntry(entry, c, routes[i])})
+			}
+		}
+		table, more := buildTable(entry, own)
 		ds = append(ds, more...)
+		if entry.TLS {
+			table.Groups, table.Apart = connections.groups(table)
+			g.ClientCAs = connections.clientCAs(table.Groups)
+		}
+		g.Tables = append(g.Tables, table)
 	}
+	ds = append(ds, connections.diagnostics...)
 	g.Backends, g.Assignments = backends.used(g.Tables)
 	g.Bundles, g.ClientCertificates = backends.credentials.ofBackends(g.Backends)
 	g.OutsideNames = backends.outsideNames()
@@ -77,6 +89,11 @@ func Resolve(in Input) (model.Gateway, []diag.D) {
 	certificates, more := resolveCertificates(in)
 	g.Certificates, g.Default = certificates.own, certificates.byDefault
 	return g, append(ds, more...)
+}
+
+// onEntry says whether a claim asks for an entry.
+func onEntry(c model.Claim, e model.Entry) bool {
+	return c.Entries == nil || slices.Contains(c.Entries, e.Name)
 }
 
 // compareClaims is the order among claims to the same host and path: the older object, then cluster, namespace,

@@ -16,23 +16,16 @@ type ranked struct {
 	route model.Route
 }
 
-// buildTable makes one entry's table of the claims that ask for that entry; routes[i] is claims[i] resolved.
-func buildTable(entry model.Entry, claims []model.Claim, routes []model.Route) (model.Table, []diag.D) {
+// buildTable makes one entry's table of the claims that ask for it.
+func buildTable(entry model.Entry, claims []ranked) (model.Table, []diag.D) {
 	byHost := map[model.Host][]ranked{}
 	var defaults []ranked
-	for i, c := range claims {
-		if c.Entries != nil && !slices.Contains(c.Entries, entry.Name) {
-			continue
-		}
-		r := ranked{claim: c, route: routes[i]}
-		if entry.TLS {
-			r.route.HTTPSRedirect = nil
-		}
-		if c.Rank == model.RankDefault {
+	for _, r := range claims {
+		if r.claim.Rank == model.RankDefault {
 			defaults = append(defaults, r)
 			continue
 		}
-		byHost[c.Host] = append(byHost[c.Host], r)
+		byHost[r.claim.Host] = append(byHost[r.claim.Host], r)
 	}
 	t := model.Table{Entry: entry}
 	var ds []diag.D

@@ -15,9 +15,6 @@ import (
 	"github.com/postern-gateway/postern/translator/source"
 )
 
-// caKey is the key of a bundle in a Secret or ConfigMap (Kubernetes: ServiceAccount's ca.crt; cert-manager: ca.crt).
-const caKey = "ca.crt"
-
 // credentials looks up what backends over TLS are verified by and shown, and remembers what it found.
 type credentials struct {
 	secrets    map[ServiceKey]source.Secret
@@ -35,14 +32,6 @@ func newCredentials(w source.World) credentials {
 		c.configMaps[ServiceKey{m.Cluster, m.Namespace, m.Name}] = m
 	}
 	return c
-}
-
-func indexSecrets(w source.World) map[ServiceKey]source.Secret {
-	out := map[ServiceKey]source.Secret{}
-	for _, s := range w.Secrets {
-		out[ServiceKey{s.Cluster, s.Namespace, s.Name}] = s
-	}
-	return out
 }
 
 // upstreamClaim is what the Ingress asks of TLS to its backend, and where it does not say, the Service that it names.

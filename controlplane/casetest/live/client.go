@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
+	"github.com/postern-gateway/postern/translator/explain"
+	"github.com/postern-gateway/postern/translator/model"
 )
 
 const (
@@ -80,8 +82,15 @@ func (u *target) read() error {
 	return nil
 }
 
-// serverName is the SNI: the host without port, none for an address.
+// serverName is the SNI: the host without port, none for an address, unless the probe says otherwise.
 func (u *target) serverName() string {
+	switch u.SNI {
+	case "":
+	case explain.NoSNI:
+		return ""
+	default:
+		return u.SNI
+	}
 	host := u.authority
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -91,6 +100,24 @@ func (u *target) serverName() string {
 		return ""
 	}
 	return host
+}
+
+func (u *target) tlsConfig() (*tls.Config, error) {
+	config := &tls.Config{ServerName: u.serverName(), InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} // The probe states the certificate.
+	if u.HTTP2 {
+		config.NextProtos = []string{"h2"}
+	}
+	if u.TLSVersion == model.TLS12 {
+		config.MaxVersion = tls.VersionTLS12
+	}
+	if u.Client == (casetest.ClientCertificate{}) {
+		return config, nil
+	}
+	own := u.Client.Pair()
+	pair, err := tls.X509KeyPair(own.Certificate, own.Key)
+	// Shown whatever CAs the server names.
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	return config, err
 }
 
 // ask sends the request. That the connection fails is an answer: none.
@@ -106,9 +133,9 @@ func (u *target) ask(at netip.AddrPort) (casetest.Answer, error) {
 		return a, err
 	}
 	if u.tls {
-		config := &tls.Config{ServerName: u.serverName(), InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} // The probe states the certificate.
-		if u.HTTP2 {
-			config.NextProtos = []string{"h2"}
+		config, err := u.tlsConfig()
+		if err != nil {
+			return a, err
 		}
 		secure := tls.Client(conn, config)
 		if err := secure.Handshake(); err != nil {

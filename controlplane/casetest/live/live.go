@@ -23,6 +23,7 @@ import (
 	"github.com/postern-gateway/postern/controlplane/casetest"
 	"github.com/postern-gateway/postern/controlplane/xds"
 	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/envoy"
 )
 
 const (
@@ -213,16 +214,32 @@ func (j *judge) Check(step int, results []translator.Result) []string {
 			got = append(got, casetest.ResourceLine("-", s.TypeURL, name))
 		}
 	}
-	// Certificates travel where a client has asked for them; the other secrets have a slash in their names.
-	certificate := func(line string) bool { return strings.Contains(line, " secrets ") && !strings.Contains(line, "/") }
+	certificate := func(line string) bool {
+		_, name, secret := strings.Cut(line, " secrets ")
+		return secret && envoy.IsServerName(name)
+	}
 	got = slices.DeleteFunc(got, certificate)
 	want := slices.DeleteFunc(casetest.Resent(results[step-1], results[step]), certificate)
+	want = slices.DeleteFunc(want, func(line string) bool { return !slices.Contains(got, line) && j.letGo(line) })
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(want, got) {
 		return []string{fmt.Sprintf("these resources must travel:\n  %s\nthese do:\n  %s", strings.Join(want, "\n  "), strings.Join(got, "\n  "))}
 	}
 	return nil
+}
+
+// letGo says whether a line is the removal of what the data plane has asked for by name and has given up by itself: of
+// that it need not be told.
+func (j *judge) letGo(line string) bool {
+	for _, p := range j.server.Proxies() {
+		for _, t := range p.Types {
+			if name, ok := strings.CutPrefix(line, casetest.ResourceLine("-", t.TypeURL, "")); ok {
+				return !t.Wildcard && !slices.Contains(t.Subscribed, name)
+			}
+		}
+	}
+	return false
 }
 
 // freeAddress is a loopback address for a listener. Beyond 127.0.0.1 and below the ports that the system hands out,

@@ -17,7 +17,7 @@ import (
 var Table = &dialect.Table{
 	Name:        "postern",
 	Prefixes:    []string{"postern.dev/"},
-	Annotations: dialect.MarkRestricting(slices.Concat(backends, rewrites, upstream, externalNames)),
+	Annotations: dialect.MarkRestricting(slices.Concat(backends, rewrites, upstream, externalNames, entry)),
 }
 
 // Annotate adds what Postern's own annotations say to the shape that an Ingress's dialect gave it.
@@ -26,6 +26,7 @@ func Annotate(ing source.Ingress, shape dialect.Shape) (dialect.Shape, []diag.D)
 	shape = annotateBackends(r, shape)
 	shape = annotateUpstream(r, shape)
 	shape = annotateRewrites(r, ing, shape)
+	shape = annotateEntry(r, ing.Namespace, shape)
 	if shape.Closed == nil {
 		shape.Closed = r.Closed
 	}
