@@ -168,7 +168,7 @@ func TestMutantsShare(t *testing.T) {
 // TestListenersDependOnSettingsOnly: a listener is made of the flags and of the TLS settings of hosts, and of nothing
 // else that objects say. Where no host has settings, it is that of an empty world.
 func TestListenersDependOnSettingsOnly(t *testing.T) {
-	grouped := atomic.Bool{}
+	seen := atomic.Bool{}
 	t.Run("cases", func(t *testing.T) {
 		eachCase(t, func(t *testing.T, w source.World, s translator.Settings) {
 			empty := listeners(t, translator.Translate(source.World{}, s).Resources)
@@ -178,39 +178,39 @@ func TestListenersDependOnSettingsOnly(t *testing.T) {
 			}
 			for i, w := range worlds {
 				result := translator.Translate(w, s)
-				settings, any := settingsOnly(result.Gateway)
+				settings, grouped := settingsOnly(result.Gateway)
 				got := listeners(t, result.Resources)
 				if !bytes.Equal(got, listeners(t, envoy.Render(settings))) {
 					t.Errorf("world %d: the listeners differ from those of equal TLS settings", i)
 				}
-				if !any && !bytes.Equal(got, empty) {
+				if !grouped && !bytes.Equal(got, empty) {
 					t.Errorf("world %d: the listeners differ from those of an empty world", i)
 				}
-				if any {
-					grouped.Store(true)
+				if grouped {
+					seen.Store(true)
 				}
 			}
 		})
 	})
-	if !grouped.Load() {
+	if !seen.Load() {
 		t.Error("no case has a host with TLS settings")
 	}
 }
 
 // settingsOnly is a gateway that has of the given one the flags and the TLS settings of hosts, and whether there are any.
 func settingsOnly(g model.Gateway) (model.Gateway, bool) {
-	out, any := model.Gateway{Edge: g.Edge}, false
+	out, grouped := model.Gateway{Edge: g.Edge}, false
 	for _, t := range g.Tables {
 		bare := model.Table{Entry: t.Entry, Apart: t.Apart}
 		for _, group := range t.Groups {
-			any = true
+			grouped = true
 			bare.Groups = append(bare.Groups, model.TLSGroup{
 				Name: group.Name, MinVersion: group.MinVersion, ClientCA: group.ClientCA, Hosts: group.Hosts,
 			})
 		}
 		out.Tables = append(out.Tables, bare)
 	}
-	return out, any
+	return out, grouped
 }
 
 func listeners(t *testing.T, resources []envoy.Resource) []byte {

@@ -16,8 +16,8 @@ import (
 )
 
 // Check tells of every reference within the snapshot that leads nowhere: a route's cluster, an EDS cluster's assignment,
-// a cluster's secret, a listener's route configuration or validation secret; and of domains that one route configuration has
-// twice, case ignored, for which Envoy refuses the whole of it. The order is that of the resources' names.
+// a cluster's secret, a listener's route configuration or validation secret; and of domains that one route
+// configuration has twice, case ignored, for which Envoy refuses the whole of it. The order is that of the resources' names.
 // go-control-plane's Consistent() compares less: it knows neither routes' clusters nor secrets nor domains.
 func (s *Snapshot) Check() []error {
 	var errs []error

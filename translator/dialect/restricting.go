@@ -13,7 +13,7 @@ var restricting = []string{
 // looksRestricting says whether a key, known or not, reads as if it limited who may use a route.
 func looksRestricting(key string) bool {
 	key = strings.ToLower(key)
-	return hasAnyPrefix(key, restricting) || hasAnyPrefix(key, []string{"auth", "whitelist", "allowlist", "denylist", "blacklist", "basic-auth", "forward-auth", "client-ca", "client-cert", "mtls"})
+	return hasAnyPrefix(key, restricting) || hasAnyPrefix(key, []string{"auth", "whitelist", "allowlist", "denylist", "blacklist", "basic-auth", "forward-auth", "client-ca", "client-cert", "mtls", "tls-min"})
 }
 
 func hasAnyPrefix(s string, prefixes []string) bool {

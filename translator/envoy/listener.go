@@ -58,10 +58,8 @@ type chain struct {
 	group model.TLSGroup
 }
 
-// name is equal for chains of equal settings, so that Envoy keeps the connections of a chain which an update leaves as
-// it is.
-func (c chain) name() string { return chainName(c.from, c.group) }
-
+// chainName is equal for chains of equal settings, so that Envoy keeps the connections of a chain which an update leaves
+// as it is.
 func chainName(from peers, group model.TLSGroup) string {
 	if group.Name == "" {
 		return string(from)
@@ -113,7 +111,7 @@ func socketAddress(a netip.AddrPort) *corev3.Address {
 
 func filterChain(c chain) *listenerv3.FilterChain {
 	out := &listenerv3.FilterChain{
-		Name: c.name(),
+		Name: chainName(c.from, c.group),
 		Filters: []*listenerv3.Filter{{
 			Name:       connectionManagerName,
 			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: typed(connectionManager(c))},

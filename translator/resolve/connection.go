@@ -28,8 +28,8 @@ func (s tlsSettings) name() string {
 // asked is what one claim asks of its host's connections.
 type asked struct {
 	settings tlsSettings
-	// any is false where the claim asks for nothing beyond what the entry asks of everyone.
-	any bool
+	// more is false where the claim asks for nothing beyond what the entry asks of everyone.
+	more bool
 	// closed, where not nil, is why it cannot be applied.
 	closed *model.Closed
 }
@@ -103,8 +103,8 @@ func (r *connectionResolver) read(c model.Claim) asked {
 	if name := wants.ClientCA.Name; name != "" {
 		out.settings.clientCA = ServiceKey{c.Object.Cluster, wants.ClientCA.Namespace, name}
 	}
-	out.any = out.closed != nil || out.settings != tlsSettings{minVersion: floor}
-	if !out.any || out.closed != nil {
+	out.more = out.closed != nil || out.settings != tlsSettings{minVersion: floor}
+	if !out.more || out.closed != nil {
 		return out
 	}
 	if out.settings.clientCA.Name != "" {
@@ -173,7 +173,7 @@ func (r *connectionResolver) overTLS(c model.Claim) bool {
 // hold has the first settings for a host hold. Where there are only such that cannot be applied, the host is closed:
 // all its HTTPS routes are under its settings, whoever wrote them.
 func (r *connectionResolver) hold(c *model.Claim, a asked) {
-	if !a.any || !r.overTLS(*c) {
+	if !a.more || !r.overTLS(*c) {
 		return
 	}
 	host, known := r.hosts[c.Host]
@@ -193,7 +193,7 @@ func (r *connectionResolver) judge(c *model.Claim, a *asked) {
 	if !known || a.closed != nil || !r.overTLS(*c) {
 		return
 	}
-	if a.any {
+	if a.more {
 		if a.settings != host.settings {
 			a.closed = r.close(diag.New(diag.CodeTLSConflict, c.Policies.Connection.Origins[0],
 				fmt.Sprintf("%s has the TLS settings of %s, which are others", c.Host, host.by()),
