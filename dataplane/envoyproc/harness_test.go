@@ -10,6 +10,7 @@ import (
 	"log"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -53,9 +54,14 @@ type harness struct {
 	warnings []string   // of Envoy; guarded by mu
 }
 
+// freeAddress is a loopback address of which nobody else takes the port before Envoy does: backends and clients are at
+// 127.0.0.1, and no two tests draw the same one. Where a system has that one only, something might.
 func freeAddress(t testing.TB) *net.TCPAddr {
 	t.Helper()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	lis, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 64+rand.IntN(63), rand.IntN(256), 1+rand.IntN(254)))
+	if err != nil {
+		lis, err = net.Listen("tcp", "127.0.0.1:0")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
