@@ -66,6 +66,10 @@ func TestFilesAskNoDNS(t *testing.T) {
 			t.Errorf("%s: %v; want %q in:\n%s", command, err, want, out)
 		}
 	}
+	_, errs, err := run(t, outside, append([]string{"translate", "-o", "bootstrap"}, flags...)...)
+	if err != nil || !strings.Contains(errs, "the paths that lead to a.example.com answer 503") {
+		t.Errorf("translate -o bootstrap: %v:\n%s", err, errs)
+	}
 }
 
 func TestLintExitCodes(t *testing.T) {

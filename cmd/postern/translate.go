@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -77,6 +78,9 @@ func rendered(in translated, format string, tell io.Writer) ([]byte, error) {
 	}
 	if in.withoutCAs {
 		fmt.Fprintln(tell, "this system has no CAs: backends that speak https need --upstream-ca FILE, and answer 503 without")
+	}
+	if names := in.result.Gateway.OutsideNames; len(names) > 0 {
+		fmt.Fprintf(tell, "hosts outside of the cluster are resolved by a control plane, and there is none: the paths that lead to %s answer 503\n", strings.Join(names, ", "))
 	}
 	if n := static.Keys(b); n > certificatesMax {
 		fmt.Fprintf(tell, "with %d certificates Envoy takes long to start, and much memory: every filter chain has all routes\n", n)
