@@ -52,6 +52,9 @@ func (x *exchange) forward(f *config.Forward) {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			keepHeaders(r)
 			r.Out.URL, r.Out.Host = target(up.scheme(), sent.Path), sent.Authority
+			if x.r.ProtoMajor == 1 || !up.config.HTTP2 {
+				r.Out.Trailer = nil // Envoy's HTTP/1 has none
+			}
 			if r.Out.Body != nil {
 				body.ReadCloser = r.Out.Body
 				r.Out.Body, r.Out.GetBody = body, body.again
@@ -129,9 +132,9 @@ func (x *exchange) failed(up *upstream, body *watchedBody, sent config.Values, e
 }
 
 // keepHeaders has the backend get the headers that the early mutation made: ReverseProxy takes off what a client may
-// have forged, but here that is done already, and Proxy-Authorization passes through Envoy.
+// have forged, but here that is done already, and what a proxy may be asked passes through Envoy.
 func keepHeaders(r *httputil.ProxyRequest) {
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Proxy-Authorization"} {
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Proxy-Authorization", "Proxy-Authenticate"} {
 		if values, ok := r.In.Header[name]; ok {
 			r.Out.Header[name] = values
 		}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -27,6 +28,12 @@ type exchange struct {
 
 // serve answers the request: itself, or by a cluster.
 func (x *exchange) serve() {
+	if x.r.ProtoMajor == 1 && len(x.r.TransferEncoding) > 0 {
+		// net/http takes Content-Length off a request that is chunked too and does not tell. Envoy refuses it; here the
+		// connection ends, so that nobody's next request depends on which of the two a proxy before us went by (RFC
+		// 9112, 6.1).
+		x.w.Header().Set("Connection", "close")
+	}
 	if status := x.admit(); status != 0 {
 		x.reply(status)
 		return
@@ -84,8 +91,12 @@ func (x *exchange) serve() {
 func (x *exchange) admit() int {
 	r := x.r
 	switch {
-	case !r.ProtoAtLeast(1, 1):
+	case !knownMethod(r):
+		return http.StatusBadRequest
+	case r.ProtoMajor == 1 && r.ProtoMinor != 1:
 		return http.StatusUpgradeRequired
+	case r.ProtoMajor > 1 && !wellFormedHTTP2(r):
+		return http.StatusBadRequest
 	case count(r.Header) > x.manager.MaxHeadersCount:
 		return http.StatusRequestHeaderFieldsTooLarge
 	case underscored(r.Header), r.Host == "":
@@ -120,6 +131,8 @@ func (x *exchange) absolute() int {
 	}
 	slash := strings.IndexAny(rest, "/?")
 	switch {
+	case slash == 0 || !x.validPort():
+		return http.StatusBadRequest
 	case slash < 0:
 		x.path = "/"
 	case rest[slash] == '?':
@@ -128,6 +141,16 @@ func (x *exchange) absolute() int {
 		x.path = rest[slash:]
 	}
 	return 0
+}
+
+// validPort tells whether the port in the authority, if it has one, is one.
+func (x *exchange) validPort() bool {
+	_, port, err := net.SplitHostPort(x.authority)
+	if err != nil {
+		return true // it has none
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 // impliedScheme is the scheme of a request that names none: HTTP/2 does name one, which net/http keeps to itself, and
@@ -205,7 +228,7 @@ func (x *exchange) reply(status int) {
 	body := x.manager.LocalReply.Render(x.values(status))
 	h.Set("Content-Type", "text/plain")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	if x.r.ProtoMajor == 1 && !x.r.ProtoAtLeast(1, 1) {
+	if x.r.ProtoMajor == 1 && x.r.ProtoMinor != 1 {
 		h.Set("Connection", "close")
 	}
 	x.w.WriteHeader(status)

@@ -7,6 +7,8 @@ import (
 	"net/textproto"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/postern-gateway/postern/dataplane/config"
 	"github.com/postern-gateway/postern/dataplane/match"
 )
@@ -96,43 +98,55 @@ const (
 	otherUpgrade
 )
 
+// namedMax is how many names Connection may have: Envoy takes fewer than ten.
+const namedMax = 9
+
 // clean takes off what speaks of the client's own connection: Connection with all that it names, and the like. It
 // runs before the header mutations, so that no client can have their work undone. It fails where Envoy refuses.
 func clean(h http.Header) (upgradeKind, bool) {
-	upgrade := noUpgrade
-	for _, line := range h["Connection"] {
-		for token := range strings.SplitSeq(line, ",") {
-			token = strings.ToLower(strings.Trim(token, blank))
-			switch {
-			case unnominable[token] || strings.HasPrefix(token, ":"):
-				return noUpgrade, false
-			case token == "upgrade":
-				upgrade = upgradeOf(h.Get("Upgrade"))
-			case token != "te" && token != "content-length" && token != "transfer-encoding":
-				h.Del(token)
+	upgrade, named := noUpgrade, 0
+	connection := strings.Join(h["Connection"], ",")
+	for token := range strings.SplitSeq(connection, ",") {
+		token = strings.ToLower(strings.Trim(token, blank))
+		if token != "" {
+			named++
+		}
+		switch {
+		case unnominable[token] || strings.HasPrefix(token, ":") || named > namedMax:
+			return noUpgrade, false
+		case token == "upgrade":
+			if upgrade = upgradeOf(h["Upgrade"]); upgrade == noUpgrade {
+				delete(h, "Http2-Settings")
 			}
+		case token != "te" && token != "content-length" && token != "transfer-encoding":
+			h.Del(token)
 		}
 	}
-	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Upgrade", "Http2-Settings", "Expect"} {
+	protocol := h["Upgrade"]
+	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Upgrade", "Expect"} {
 		delete(h, name)
 	}
 	// Of TE only trailers may pass a proxy; Envoy sanitizes client certificates' details from any peer.
-	if te := h.Get("Te"); te != "" && !strings.EqualFold(te, "trailers") {
+	if te, sent := h["Te"]; sent {
 		delete(h, "Te")
+		if httpguts.HeaderValuesContainsToken(te, "trailers") {
+			h["Te"] = []string{"trailers"}
+		}
 	}
 	delete(h, "X-Forwarded-Client-Cert")
 	if upgrade == webSocket {
-		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+		h["Connection"], h["Upgrade"] = []string{connection}, protocol
 	}
 	return upgrade, true
 }
 
-// upgradeOf reads an Upgrade header. One to h2c is an offer that a server may leave aside, and is.
-func upgradeOf(value string) upgradeKind {
+// upgradeOf reads Upgrade headers. One to h2c is an offer that a server may leave aside, and is.
+func upgradeOf(values []string) upgradeKind {
+	value := strings.Join(values, ",")
 	switch {
 	case strings.EqualFold(value, "websocket"):
 		return webSocket
-	case value == "" || strings.EqualFold(value, "h2c"):
+	case len(values) == 0 || strings.EqualFold(value, "h2c"):
 		return noUpgrade
 	default:
 		return otherUpgrade

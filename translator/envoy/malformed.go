@@ -4,6 +4,7 @@ import (
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	rbacfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -31,8 +32,11 @@ const (
 	// hiddenClimb is a dot segment that is left after normalisation: one with a parameter (/..;/), which Tomcat and its
 	// like read as /../, or one beside an escaped slash, which is a climb to who decodes the slash.
 	hiddenClimb = `.*` + anySlash + `\.{1,2}(?:(?:` + semicolon + `|` + anySlash + `).*)?`
-	anySlash    = `(?:/|%2[fF]|%5[cC])`
-	semicolon   = `(?:;|%3[bB])`
+	// ownConnection is what Connection may say where it asks for an upgrade. Otherwise Envoy takes the header off, with
+	// all that it names; on an upgrade the backend gets it, and would take our word on the client for the client's own.
+	ownConnection = `(?i)(?:upgrade|keep-alive|close|[ \t,])*`
+	anySlash      = `(?:/|%2[fF]|%5[cC])`
+	semicolon     = `(?:;|%3[bB])`
 )
 
 // malformedFilter stands first and refuses, whatever the route, what no honest client sends and backends read in more
@@ -44,6 +48,10 @@ func malformedFilter() *hcmv3.HttpFilter {
 			{Rule: &rbacv3.Permission_NotRule{NotRule: host}},
 			{Rule: &rbacv3.Permission_UrlPath{UrlPath: &matcherv3.PathMatcher{
 				Rule: &matcherv3.PathMatcher_Path{Path: regex(hiddenClimb)},
+			}}},
+			{Rule: &rbacv3.Permission_Header{Header: &routev3.HeaderMatcher{
+				Name: "connection", InvertMatch: true,
+				HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: regex(ownConnection)},
 			}}},
 		},
 		Principals: []*rbacv3.Principal{{Identifier: &rbacv3.Principal_Any{Any: true}}},

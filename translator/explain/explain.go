@@ -168,11 +168,18 @@ func (n *narrator) checkHeaders() bool {
 			return true
 		}
 	}
-	for _, name := range nominated(n.request.Header) {
-		if slices.Contains(needed, name) {
+	names := nominated(n.request.Header)
+	upgrade := isWebSocket(n.request.Header)
+	for _, name := range names {
+		// On an upgrade Connection reaches the backend, and may name nothing else.
+		if slices.Contains(needed, name) || upgrade && !slices.Contains(ownConnection, name) {
 			n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: "Connection names " + name}
 			return true
 		}
+	}
+	if len(names) > namedMax {
+		n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: "Connection names more than nine headers"}
+		return true
 	}
 	return false
 }

@@ -28,14 +28,21 @@ var (
 	// needed may not be named by Connection, by which a client could have the gateway's own word taken off on the way
 	// (Envoy 1.40 answers 400).
 	needed = []string{"Host", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+	// ownConnection is what Connection names of itself.
+	ownConnection = []string{"Upgrade", "Keep-Alive", "Close"}
 )
+
+// namedMax is how many names Connection may have (Envoy 1.40 answers 400 to ten).
+const namedMax = 9
 
 // nominated are the headers that Connection names: they belong to the connection too (RFC 9110, 7.6.1).
 func nominated(h http.Header) []string {
 	var out []string
 	for _, v := range h.Values("Connection") {
 		for name := range strings.SplitSeq(v, ",") {
-			out = append(out, http.CanonicalHeaderKey(strings.TrimSpace(name)))
+			if name = strings.TrimSpace(name); name != "" {
+				out = append(out, http.CanonicalHeaderKey(name))
+			}
 		}
 	}
 	return out
@@ -44,7 +51,7 @@ func nominated(h http.Header) []string {
 // dropConnectionHeaders takes off what is between the client and the gateway only. TE may say trailers, and an upgrade to
 // WebSocket passes.
 func dropConnectionHeaders(h http.Header) {
-	websocket := strings.EqualFold(h.Get("Upgrade"), "websocket")
+	websocket := isWebSocket(h)
 	trailers := strings.Contains(strings.ToLower(strings.Join(h.Values("Te"), ",")), "trailers")
 	for _, name := range slices.Concat(nominated(h), connectionNames, []string{"Te"}) {
 		if !websocket || (name != "Connection" && name != "Upgrade") {
@@ -54,6 +61,10 @@ func dropConnectionHeaders(h http.Header) {
 	if trailers {
 		h.Set("Te", "trailers")
 	}
+}
+
+func isWebSocket(h http.Header) bool {
+	return strings.EqualFold(h.Get("Upgrade"), "websocket") && slices.Contains(nominated(h), "Upgrade")
 }
 
 // forwarded are the client's headers as the backend gets them, with what the gateway says of the client.
