@@ -29,10 +29,13 @@ type Seen struct {
 	Backend string
 	// Endpoint is the address that the manifests give the backend.
 	Endpoint string
+	Method  string
 	// Path is the request target as it came, with the query.
 	Path string
 	// Header holds Host too.
 	Header     http.Header
+	Body       string
+	Trailer    http.Header
 	TLS, HTTP2 bool
 }
 

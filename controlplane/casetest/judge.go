@@ -2,7 +2,9 @@ package casetest
 
 import (
 	"maps"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +24,15 @@ type Judge interface {
 // Checker is a Judge that has, besides answers, something to say of a published step: step is its index.
 type Checker interface {
 	Check(step int, results []translator.Result) []string
+}
+
+// Wire is a Judge that can be sent any bytes at all.
+type Wire interface {
+	Judge
+	// Dial connects from an address to an entry, over TLS where the entry is.
+	Dial(entry string, from netip.Addr) (net.Conn, error)
+	// TakeSeen is what backends have seen since the last call.
+	TakeSeen() []Seen
 }
 
 // Court makes the judge of one case; what it starts, the test's end ends.

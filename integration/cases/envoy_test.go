@@ -7,6 +7,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
+	"github.com/postern-gateway/postern/controlplane/casetest/corpus"
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
 )
 
@@ -22,4 +23,10 @@ func TestEnvoy(t *testing.T) {
 func TestBootstrap(t *testing.T) {
 	live.NeedEnvoy(t)
 	casetest.Run(t, "../../translator/testdata", live.Bootstrap)
+}
+
+// TestCorpus sends every raw request of the corpus to a real Envoy.
+func TestCorpus(t *testing.T) {
+	live.NeedEnvoy(t)
+	corpus.Run(t, "../../controlplane/casetest/corpus/testdata", live.Envoy)
 }

@@ -31,14 +31,20 @@ type farm struct {
 	mu sync.Mutex
 	// servers and seen are guarded by mu.
 	servers map[endpoint]*server
-	seen    map[string]casetest.Seen
+	seen    []*note
+}
+
+// note is what a backend saw of a request, with the number of its probe where it bore one.
+type note struct {
+	probe string
+	casetest.Seen
 }
 
 // endpoint is an endpoint of an assignment, by the address that the manifests give it.
 type endpoint struct{ assignment, address string }
 
 func newFarm(c *casetest.Case, group *errgroup.Group) *farm {
-	return &farm{test: c, group: group, servers: map[endpoint]*server{}, seen: map[string]casetest.Seen{}}
+	return &farm{test: c, group: group, servers: map[endpoint]*server{}}
 }
 
 // address is where the backend of an endpoint is; it is started if it does not run yet.
@@ -56,16 +62,30 @@ func (f *farm) address(of endpoint) (netip.AddrPort, error) {
 	return s.address, nil
 }
 
-// take gives what the backend saw of a probe, nil where it did not reach any.
+// take gives what the backend saw of a probe last, nil where it did not reach any, and forgets all before.
 func (f *farm) take(probe string) *casetest.Seen {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s, ok := f.seen[probe]
-	if !ok {
-		return nil
+	var last *casetest.Seen
+	for _, n := range f.seen {
+		if n.probe == probe {
+			last = &n.Seen
+		}
 	}
-	delete(f.seen, probe)
-	return &s
+	f.seen = nil
+	return last
+}
+
+// takeAll gives all that backends saw since the last call.
+func (f *farm) takeAll() []casetest.Seen {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []casetest.Seen
+	for _, n := range f.seen {
+		all = append(all, n.Seen)
+	}
+	f.seen = nil
+	return all
 }
 
 func (f *farm) close() {
@@ -219,20 +239,30 @@ func (s *server) close() {
 	}
 }
 
+// bodySeenMax is how many bytes of a request's body are noted.
+const bodySeenMax = 4096
+
 // serve notes what came and answers as the request asks.
 func (f *farm) serve(at endpoint, w http.ResponseWriter, r *http.Request) {
 	seen := casetest.Seen{
-		Backend: at.assignment, Endpoint: at.address, Path: r.RequestURI, Header: r.Header.Clone(),
+		Backend: at.assignment, Endpoint: at.address, Method: r.Method, Path: r.RequestURI, Header: r.Header.Clone(),
 		TLS: r.TLS != nil, HTTP2: r.ProtoMajor == 2,
 	}
 	seen.Header.Set("Host", r.Host)
 	if r.TLS != nil {
 		seen.SawTLS(r.TLS)
 	}
+	n := &note{r.Header.Get(probeHeader), seen}
 	f.mu.Lock()
-	f.seen[r.Header.Get(probeHeader)] = seen
+	f.seen = append(f.seen, n)
 	f.mu.Unlock()
-	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+	// What of a body is not sent whole is none.
+	if body, err := io.ReadAll(io.LimitReader(r.Body, bodySeenMax)); err == nil {
+		f.mu.Lock()
+		n.Body, n.Trailer = string(body), r.Trailer.Clone()
+		f.mu.Unlock()
+	}
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") && r.Header.Get("Respond") == "" {
 		echo(w)
 		return
 	}
