@@ -35,7 +35,7 @@ func Run(t *testing.T, dir string, court casetest.Court) {
 	if t.Failed() {
 		return
 	}
-	if os.Getenv("UPDATE") != "" {
+	if os.Getenv("UPDATE") == "1" {
 		golden.replace(court.Name, got)
 		if err := writeAnswers(dir, requests, golden); err != nil {
 			t.Fatal(err)
