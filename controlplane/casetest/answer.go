@@ -29,7 +29,7 @@ type Seen struct {
 	Backend string
 	// Endpoint is the address that the manifests give the backend.
 	Endpoint string
-	Method  string
+	Method   string
 	// Path is the request target as it came, with the query.
 	Path string
 	// Header holds Host too.
