@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -44,7 +45,7 @@ func decodeRBAC(body *anypb.Any, at string) ([]Denial, error) {
 	var out []Denial
 	policies := filter.GetRules().GetPolicies()
 	for _, name := range slices.Sorted(maps.Keys(policies)) {
-		at := join(at, "policies["+name+"]")
+		at := join(at, fmt.Sprintf("policies[%q]", name))
 		principals := policies[name].GetPrincipals()
 		if len(principals) != 1 || !principals[0].GetAny() {
 			return nil, only(at, "principals", "any")

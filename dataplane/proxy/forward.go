@@ -63,6 +63,9 @@ func (x *exchange) forward(f *config.Forward) {
 		ModifyResponse: func(response *http.Response) error {
 			up.failures.clear()
 			response.Body = idle.watched(response.Body)
+			if response.StatusCode == http.StatusSwitchingProtocols {
+				x.w.Header().Del("Connection") // that of a chunked request; the answer has its own
+			}
 			sent.Status = response.StatusCode
 			x.respond(response.Header, sent)
 			if x.route.Scripts.Base != nil {
