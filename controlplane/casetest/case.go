@@ -47,7 +47,7 @@ const (
 type Case struct {
 	// Name is the path below the root without its ending: traefik/strip.
 	Name string
-	// Path is the file.
+	// Path is the file, empty for a case that was never one.
 	Path string
 	// Steps are one or two states of the input, each with its probes.
 	Steps []Step
@@ -102,9 +102,19 @@ func load(t testing.TB, root, path string) (*Case, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Case{Name: filepath.ToSlash(name), Path: path, archive: txtar.Parse(data)}
+	c, err := Parse(t, filepath.ToSlash(name), data)
+	if err != nil {
+		return nil, err
+	}
+	c.Path = path
+	return c, nil
+}
+
+// Parse reads one case from its text. The test owns the folder that it may need.
+func Parse(t testing.TB, name string, text []byte) (*Case, error) {
+	c := &Case{Name: name, archive: txtar.Parse(text)}
 	if err := c.read(t); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("case %s: %w", name, err)
 	}
 	return c, nil
 }

@@ -2,6 +2,7 @@ package casetest
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -35,6 +36,50 @@ type Probe struct {
 	Want  Want
 	// Or are further answers that a request may get. Of many requests, each answer must come to some.
 	Or []Want
+}
+
+// NewProbe is a probe from 127.0.0.1 without headers of which nothing is expected yet. The method WS asks for a WebSocket.
+func NewProbe(method, url string) Probe {
+	p := Probe{Method: method, URL: url, Header: http.Header{}, From: loopback, Want: Want{Status: unstated}}
+	if method == webSocketMethod {
+		p.WebSocket, p.Method = true, http.MethodGet
+		p.Header = webSocketHeaders()
+	}
+	return p
+}
+
+// webSocketMethod stands in the place of a method.
+const webSocketMethod = "WS"
+
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+func webSocketHeaders() http.Header {
+	return http.Header{
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"cG9zdGVybiBwcm9iZSA6LQ=="},
+	}
+}
+
+// Text is the probe's request as a line of a probes file.
+func (p Probe) Text() string {
+	method, own := p.Method, http.Header{}
+	if p.WebSocket {
+		method, own = webSocketMethod, webSocketHeaders()
+	}
+	words := []string{method + " " + p.URL}
+	for _, name := range slices.Sorted(maps.Keys(p.Header)) {
+		for _, v := range p.Header[name] {
+			if !slices.Contains(own[name], v) {
+				words = append(words, name+": "+v)
+			}
+		}
+	}
+	if p.From != loopback {
+		words = append(words, "from "+p.From.String())
+	}
+	if p.HTTP2 {
+		words = append(words, "h2")
+	}
+	return strings.Join(words, "  ")
 }
 
 // Want is what a probe expects.
@@ -100,18 +145,11 @@ const unstated = -1
 
 // parseRequest reads METHOD URL, then fields with two spaces before each.
 func parseRequest(line string) (Probe, error) {
-	p := Probe{Header: http.Header{}, From: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Want: Want{Status: unstated}}
 	request, rest, _ := strings.Cut(line, "  ")
-	var ok bool
-	if p.Method, p.URL, ok = strings.Cut(request, " "); !ok || strings.Contains(p.URL, " ") || !strings.Contains(p.URL, "://") {
+	method, url, ok := strings.Cut(request, " ")
+	p := NewProbe(method, url)
+	if !ok || strings.Contains(url, " ") || !strings.Contains(url, "://") {
 		return p, fmt.Errorf("write METHOD URL, and two spaces before each header")
-	}
-	if p.Method == "WS" {
-		p.WebSocket, p.Method = true, http.MethodGet
-		p.Header.Set("Connection", "Upgrade")
-		p.Header.Set("Upgrade", "websocket")
-		p.Header.Set("Sec-WebSocket-Version", "13")
-		p.Header.Set("Sec-WebSocket-Key", "cG9zdGVybiBwcm9iZSA6LQ==")
 	}
 	for field := range strings.SplitSeq(rest, "  ") {
 		field = strings.TrimSpace(field)
