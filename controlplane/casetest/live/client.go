@@ -82,7 +82,7 @@ func (u *target) read() error {
 	return nil
 }
 
-// serverName is the SNI: the host without port, none for an address, unless the probe says otherwise.
+// serverName is the SNI: the host without port and last dot, none for an address, unless the probe says otherwise.
 func (u *target) serverName() string {
 	switch u.SNI {
 	case "":
@@ -95,7 +95,7 @@ func (u *target) serverName() string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	host = strings.Trim(host, "[]")
+	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
 	if _, err := netip.ParseAddr(host); err == nil {
 		return ""
 	}
@@ -138,7 +138,8 @@ func dial(at netip.AddrPort, from netip.Addr) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reach the data plane: %w", err)
 	}
-	if err := conn.SetDeadline(time.Now().Add(probeMax)); err != nil {
+	// Thousands of probes must not leave as many ports behind that wait for late packets.
+	if err := errors.Join(conn.(*net.TCPConn).SetLinger(0), conn.SetDeadline(time.Now().Add(probeMax))); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
