@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/postern-gateway/postern/translator/model"
@@ -26,10 +27,6 @@ func normalise(raw string, slashes model.EscapedSlashes) reading {
 	if asked {
 		out.query = "?" + query
 	}
-	if why := refuses(raw, path); why != "" {
-		out.refused = why
-		return out
-	}
 	if plain, had := unescapeSlashes(path); had && slashes != model.SlashesKeep {
 		path, out.redirected = plain, slashes == model.SlashesRedirect
 		if slashes == model.SlashesReject {
@@ -37,11 +34,15 @@ func normalise(raw string, slashes model.EscapedSlashes) reading {
 			return out
 		}
 	}
-	path = strings.ReplaceAll(withoutDotParameters(path), `\`, "/")
-	out.path = mergeSlashes(withoutDots(escape(path)))
+	path = withoutDotParameters(path)
+	if out.refused = refuses(raw, path); out.refused != "" {
+		return out
+	}
+	out.path = mergeSlashes(withoutDots(escape(strings.ReplaceAll(path, `\`, "/"))))
 	return out
 }
 
+// refuses says why a request is 400: by what was sent, and by what is left of the path without dot parameters.
 func refuses(raw, path string) string {
 	switch {
 	case strings.Contains(raw, "#"):
@@ -65,30 +66,50 @@ func unescapeSlashes(path string) (string, bool) {
 // escape escapes what must be and unescapes what need not be. Escaped dots stay, marked, until withoutDots has looked
 // at them.
 func escape(path string) string {
-	var b strings.Builder
+	out := make([]byte, 0, len(path))
+	stray := -len(stillPercent) - 1 // where out last has a % that began no escape
 	for i := 0; i < len(path); i++ {
 		c := path[i]
-		if c == '%' && i+2 < len(path) {
-			if decoded, ok := unhex(path[i+1], path[i+2]); ok {
-				switch {
-				case decoded == '.':
-					b.WriteByte(escapedDot)
-				case unreserved(decoded):
-					b.WriteByte(decoded)
-				default:
-					b.WriteString(path[i : i+3])
+		if decoded, ok := escapeAt(path[i:]); ok {
+			switch {
+			case decoded == '.':
+				out = append(out, escapedDot)
+			case unreserved(decoded):
+				out = append(out, decoded)
+				if len(out)-stray > len(stillPercent) {
+					break
 				}
-				i += 2
-				continue
+				if _, now := escapeAt(string(out[stray:]) + path[i+3:]); now {
+					out = slices.Replace(out, stray, stray+1, []byte(stillPercent)...)
+				}
+			default:
+				out = append(out, path[i:i+3]...)
 			}
-		}
-		if strings.IndexByte("\"<>`{}|^", c) >= 0 {
-			fmt.Fprintf(&b, "%%%02X", c)
+			i += 2
 			continue
 		}
-		b.WriteByte(c)
+		switch {
+		case c == '%':
+			stray, out = len(out), append(out, c)
+		case strings.IndexByte("\"<>`{}|^", c) >= 0:
+			out = fmt.Appendf(out, "%%%02X", c)
+		default:
+			out = append(out, c)
+		}
 	}
-	return b.String()
+	return string(out)
+}
+
+// stillPercent is a % which began no escape in what was asked, and would begin one once the character behind it is
+// unescaped: /%%36a must not become /%6a.
+const stillPercent = "%25"
+
+// escapeAt reads the escape that text begins with.
+func escapeAt(text string) (byte, bool) {
+	if len(text) < 3 || text[0] != '%' {
+		return 0, false
+	}
+	return unhex(text[1], text[2])
 }
 
 // escapedDot stands for a dot that came as %2e; a path cannot hold it, see refuses.

@@ -1,6 +1,8 @@
 package explain
 
 import (
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/postern-gateway/postern/translator/model"
@@ -26,6 +28,7 @@ func TestNormaliseReadsPathsAsEnvoyDoes(t *testing.T) {
 		{"/...", "/...", ""},
 		{"/a/..;x/b", "/b", ""},
 		{"/a/..;", "/", ""},
+		{`/a/x\..;/b`, "/a/x/..;/b", ""},
 		{"/a/.;x", "/a/", ""},
 		{"/a/%2e%2e;/b", "/a/..;/b", ""},
 		{`/a\..;x/b`, "/a/..;x/b", ""},
@@ -34,6 +37,10 @@ func TestNormaliseReadsPathsAsEnvoyDoes(t *testing.T) {
 		{"/%41%7e%2d%5F", "/A~-_", ""},
 		{"/%c3%bc", "/%c3%bc", ""},
 		{"/%zz%%41%2", "/%zz%A%2", ""},
+		{"/%%362", "/%2562", ""},
+		{"/%%36%32", "/%2562", ""},
+		{"/%6%32x", "/%2562x", ""},
+		{"/%%36g%32", "/%6g2", ""},
 		{"/%252f", "/%252f", ""},
 		{`/a\b`, "/a/b", ""},
 		{"/\"<>`{}|^[]", "/%22%3C%3E%60%7B%7D%7C%5E[]", ""},
@@ -46,6 +53,43 @@ func TestNormaliseReadsPathsAsEnvoyDoes(t *testing.T) {
 		if got.path != tt.path || got.query != tt.query || got.redirected || got.refused != "" {
 			t.Errorf("normalise(%q) = %+v, want %q and %q", tt.raw, got, tt.path, tt.query)
 		}
+	}
+}
+
+// TestNormaliseAsMeasured reads what Envoy made of paths, which the Go data plane is tested with too.
+func TestNormaliseAsMeasured(t *testing.T) {
+	text, err := os.ReadFile("../../dataplane/match/testdata/paths.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, slashes := 0, model.SlashesRedirect
+	for line := range strings.Lines(string(text)) {
+		f := append(strings.Fields(line), "")
+		if f[0] == "slashes" {
+			if slashes, err = model.ParseEscapedSlashes(f[1]); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		// A URL's path begins with a slash, so nothing else can be asked.
+		if strings.HasPrefix(line, "#") || !strings.HasPrefix(f[1], "/") {
+			continue
+		}
+		asked++
+		verdict, want := "pass", f[2]
+		got := normalise(f[1], slashes)
+		switch {
+		case got.refused != "":
+			verdict, got = "reject", reading{}
+		case got.redirected:
+			verdict = "redirect"
+		}
+		if verdict != f[0] || got.path+got.query != want {
+			t.Errorf("%s: normalise(%q) is %s %s, Envoy: %s %s", slashes, f[1], verdict, got.path+got.query, f[0], want)
+		}
+	}
+	if asked < 100 {
+		t.Errorf("%d paths were asked about, want more than 100", asked)
 	}
 }
 

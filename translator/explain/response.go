@@ -7,7 +7,7 @@ import (
 
 // RewriteLocation is a response's Location as the client gets it from a route that strips prefix: an absolute path, or
 // an absolute URL to the host that the client asked for, gets the prefix before its path unless it is there already.
-// requestHost is the client's Host; ports do not matter. Everything else is left as it is.
+// requestHost is the client's Host; neither ports nor a dot at its end matter. Everything else is left as it is.
 func RewriteLocation(prefix, requestHost, value string) string {
 	before, rest := "", value
 	if authority, ok := cutScheme(value); ok {
@@ -16,7 +16,7 @@ func RewriteLocation(prefix, requestHost, value string) string {
 		if end < 0 {
 			end = len(authority)
 		}
-		if hostName(authority[:end]) != hostName(requestHost) {
+		if hostName(authority[:end]) != hostName(withoutHostDot(requestHost)) {
 			return value
 		}
 		before, rest = before+authority[:end], authority[end:]
