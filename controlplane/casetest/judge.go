@@ -11,6 +11,7 @@ import (
 
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/explain"
+	"github.com/postern-gateway/postern/translator/model"
 )
 
 // Judge answers probes by a translation.
@@ -146,8 +147,12 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 		return a, nil
 	}
 	a.Status, a.Response = Respond(d.Headers)
+	if p.WebSocket && d.Protocol == model.ProtocolH2C {
+		a.Status, a.Response, a.Why = http.StatusBadGateway, http.Header{}, "test backends take no WebSocket over HTTP/2 (RFC 8441)"
+		return a, nil
+	}
 	if p.WebSocket {
-		a.Status = http.StatusSwitchingProtocols
+		a.Status, a.Response = http.StatusSwitchingProtocols, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
 	}
 	rewriteResponse(d, authorityOf(p.URL), a.Response)
 	if d.RewritesBase {
@@ -157,7 +162,7 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 	a.Why = ""
 	a.Seen = &Seen{
 		Backend: d.Assignment, Endpoint: d.Endpoints[j.turn(d.Assignment, len(d.Endpoints))],
-		Path: d.Path, Header: maps.Clone(d.Headers), TLS: d.TLS != nil, HTTP2: d.Protocol == "h2c",
+		Path: d.Path, Header: maps.Clone(d.Headers), TLS: d.TLS != nil, HTTP2: d.Protocol == model.ProtocolH2C,
 	}
 	a.Seen.Header.Set("Host", d.Host)
 	if d.TLS != nil {

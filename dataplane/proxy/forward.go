@@ -131,7 +131,14 @@ func (x *exchange) failed(up *upstream, body *watchedBody, sent config.Values, e
 		up.failures.report(err)
 	}
 	clear(x.w.Header())
-	x.replyByRoute(http.StatusServiceUnavailable, sent)
+	status := http.StatusServiceUnavailable
+	connect, endpoint := (*connectError)(nil), (*endpointError)(nil)
+	if x.upgrade == webSocket && up.config.HTTP2 && errors.As(err, &endpoint) && !errors.As(err, &connect) {
+		// Over HTTP/2 a WebSocket needs an extended CONNECT (RFC 8441), which net/http does not send. Envoy answers so
+		// where the endpoint does not take it.
+		status = http.StatusBadGateway
+	}
+	x.replyByRoute(status, sent)
 }
 
 // keepHeaders has the backend get the headers that the early mutation made: ReverseProxy takes off what a client may
