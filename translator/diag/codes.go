@@ -28,7 +28,6 @@ const (
 	CodePriorityCrosses  Code = "P4004"
 	CodeNoBackend        Code = "P4005"
 	CodePathLanguage     Code = "P4006"
-	CodeSpellings        Code = "P4007"
 	CodeStar             Code = "P4008"
 	CodeSharedPath       Code = "P4015"
 	CodeBackendTwice     Code = "P4016"

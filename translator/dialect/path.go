@@ -11,33 +11,48 @@ import (
 	"github.com/postern-gateway/postern/translator/model"
 )
 
-// pathMax is the longest path of a rule, in bytes: an order above what rules need, and small enough that a regex made
-// of it stays within Envoy's limit on a regex's program.
-const pathMax = 512
+const (
+	// pathMax is the longest path of a rule, in bytes: an order above what rules need, and small enough that a regex made
+	// of it stays within Envoy's limit on a regex's program.
+	pathMax = 512
+	// reservedMax bounds the reserved characters in it, of which a regex takes several spellings.
+	reservedMax = 64
+)
 
-// CleanPath puts a rule's path into the form that requests have once the data plane has normalised them: unreserved
-// characters decoded, others that a URL cannot hold encoded. The second result says what is wrong with the path,
-// empty for nothing; the first is then the nearest path that can be matched, to be closed.
-func CleanPath(p string) (string, string) {
-	wrong := ""
+// Cleaned is a rule's path as the model has it, or the nearest path to one that cannot be matched.
+type Cleaned struct {
+	Path string
+	// Wrong is why the path cannot be matched, empty where it can.
+	Wrong string
+	// Cut says that Path is only the beginning of it.
+	Cut bool
+}
+
+// CleanPath gives a rule's path in the one spelling that the model has for it: characters that a path may hold stand
+// plain, all others as %XX.
+func CleanPath(p string) Cleaned {
+	var c Cleaned
 	if !strings.HasPrefix(p, "/") {
-		wrong, p = "it does not begin with /", "/"+p
+		c.Wrong, p = "it does not begin with /", "/"+p
 	}
 	if i := strings.IndexAny(p, "?#"); i >= 0 {
-		wrong, p = fmt.Sprintf("it holds %q, which no path of a request does", p[i:i+1]), p[:i]
+		c.Wrong, p = fmt.Sprintf("it holds %q, which no path of a request does", p[i:i+1]), p[:i]
 	}
 	if lower := strings.ToLower(p); strings.Contains(lower, "%2f") || strings.Contains(lower, "%5c") || strings.Contains(p, `\`) {
-		wrong = "it holds an escaped or a backward slash"
+		c.Wrong = "it holds an escaped or a backward slash"
 		p = strings.NewReplacer("%2f", "/", "%2F", "/", "%5c", "/", "%5C", "/", `\`, "/").Replace(p)
 	}
-	p = encodePath(p)
-	if len(p) > pathMax {
-		wrong, p = fmt.Sprintf("it is longer than %d bytes", pathMax), p[:pathMax]
+	c.Path = encodePath(p, isPlain)
+	if clean := cleanSegments(c.Path); clean != c.Path {
+		c.Wrong, c.Path = "it holds // or a dot segment, which requests do not have once they are normalised", clean
 	}
-	if clean := cleanSegments(p); clean != p {
-		wrong, p = "it holds // or a dot segment, which requests do not have once they are normalised", clean
+	if at := wholeUntil(c.Path, pathMax); at < len(c.Path) {
+		c.Wrong, c.Path, c.Cut = fmt.Sprintf("it is longer than %d bytes", pathMax), c.Path[:at], true
 	}
-	return p, wrong
+	if at := reservedUntil(c.Path, reservedMax); at < len(c.Path) {
+		c.Wrong, c.Path, c.Cut = fmt.Sprintf("it holds more than %d of the characters %s", reservedMax, reserved), c.Path[:at], true
+	}
+	return c
 }
 
 // cleanSegments resolves dot segments and repeated slashes but keeps a slash at the end.
@@ -51,21 +66,17 @@ func cleanSegments(p string) string {
 
 const upperHex = "0123456789ABCDEF"
 
-// encodePath decodes %XX of unreserved characters and encodes what may not stand in a path (RFC 3986, section 3.3).
-func encodePath(p string) string {
+// encodePath encodes what may not stand in a path (RFC 3986, section 3.3), a % that begins no escape too, and decodes
+// the escapes that it is asked to.
+func encodePath(p string, decodes func(byte) bool) string {
 	var b strings.Builder
 	for i := 0; i < len(p); i++ {
-		c := p[i]
+		c, escaped := p[i], false
 		if c == '%' && i+2 < len(p) && isHex(p[i+1]) && isHex(p[i+2]) {
-			if d := unhex(p[i+1])<<4 | unhex(p[i+2]); isUnreserved(d) {
-				b.WriteByte(d)
-			} else {
-				b.WriteString(p[i : i+3])
-			}
+			c, escaped = unhex(p[i+1])<<4|unhex(p[i+2]), true
 			i += 2
-			continue
 		}
-		if isUnreserved(c) || strings.IndexByte("!$&'()*+,;=:@/%[]|", c) >= 0 {
+		if escaped && decodes(c) || !escaped && (isPlain(c) || c == '/') {
 			b.WriteByte(c)
 			continue
 		}
@@ -75,6 +86,38 @@ func encodePath(p string) string {
 	}
 	return b.String()
 }
+
+// wholeUntil is a place in a path, n bytes from its beginning or a little before, that is within no escape.
+func wholeUntil(p string, n int) int {
+	if len(p) <= n {
+		return len(p)
+	}
+	if i := strings.LastIndexByte(p[:n], '%'); i > n-len("%XX") {
+		return i
+	}
+	return n
+}
+
+// reservedUntil is the place in a path behind its nth reserved character, its length where it has not more.
+func reservedUntil(p string, n int) int {
+	for i := range len(p) {
+		if strings.IndexByte(reserved, p[i]) < 0 {
+			continue
+		}
+		if n == 0 {
+			return i
+		}
+		n--
+	}
+	return len(p)
+}
+
+// reserved are the characters that may stand in a path plain or as %XX: RFC 3986's sub-delims, : and @, and the brackets
+// that Envoy lets pass.
+const reserved = "!$&'()*+,;=:@[]"
+
+// isPlain says whether a character stands plain in the model's paths.
+func isPlain(c byte) bool { return isUnreserved(c) || strings.IndexByte(reserved, c) >= 0 }
 
 func isUnreserved(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
@@ -89,6 +132,9 @@ func unhex(c byte) byte {
 	return c | 0x20 - 'a' + 10
 }
 
+// SentPath is a rule's path as a backend is sent it: escapes stay, since to a backend they may mean something else.
+func SentPath(p string) string { return encodePath(p, isUnreserved) }
+
 // NativePath reads a path as networking.k8s.io/v1 says: Exact, Prefix by element; ImplementationSpecific and none
 // are Prefix.
 func NativePath(p networkingv1.HTTPIngressPath, at diag.Origin) ([]PathClaim, []diag.D) {
@@ -99,7 +145,10 @@ func NativePath(p networkingv1.HTTPIngressPath, at diag.Origin) ([]PathClaim, []
 	c, ds := CheckPath(p.Path, at)
 	c.RuleType = "Path"
 	if kind != networkingv1.PathTypeExact {
-		c.Match, c.RuleType = model.Prefix(c.Match.Value), "PathPrefix"
+		c.RuleType = "PathPrefix"
+	}
+	if kind != networkingv1.PathTypeExact && c.Match.Kind == model.PathExact {
+		c.Match = model.Prefix(c.Match.Value)
 	}
 	switch kind {
 	case networkingv1.PathTypeExact, networkingv1.PathTypePrefix, networkingv1.PathTypeImplementationSpecific:
@@ -113,28 +162,25 @@ func NativePath(p networkingv1.HTTPIngressPath, at diag.Origin) ([]PathClaim, []
 }
 
 // CheckPath reads a path, empty being /, as an exact match. One that cannot be matched is diagnosed, and what it would
-// be once cleaned is closed in its place.
+// be once cleaned is closed in its place: all that begins like it, where it had to be cut.
 func CheckPath(p string, at diag.Origin) (PathClaim, []diag.D) {
 	if p == "" {
 		p = "/"
 	}
-	value, wrong := CleanPath(p)
-	c := PathClaim{Match: model.PathMatch{Kind: model.PathExact, Value: value}}
-	if wrong != "" {
-		d := diag.New(diag.CodeBadPath, at, fmt.Sprintf("the path %q cannot be matched: %s", p, wrong),
-			value+" answers 503 in its place, unless another rule means that path", "write a plain absolute path")
+	clean := CleanPath(p)
+	c := PathClaim{Match: model.PathMatch{Kind: model.PathExact, Value: clean.Path}}
+	if clean.Wrong != "" {
+		if clean.Cut {
+			c.Match.Kind = model.PathStringPrefix
+		}
+		d := diag.New(diag.CodeBadPath, at, fmt.Sprintf("the path %q cannot be matched: %s", p, clean.Wrong),
+			clean.Path+" answers 503 in its place, unless another rule means that path", "write a plain absolute path")
 		c.StandIn, c.Closed = true, &model.Closed{Reason: d.Message, Code: d.Code, Origin: at}
 		return c, []diag.D{d}
 	}
-	if strings.Contains(value, "*") {
+	if strings.Contains(p, "*") {
 		return c, []diag.D{diag.New(diag.CodeStar, at, fmt.Sprintf("the * in the path %q is a plain character", p),
 			"only requests that hold a * there match", "leave the * out: a prefix takes what is below it")}
-	}
-	if strings.ContainsAny(value, "%!$&'()+;=:@") {
-		return c, []diag.D{diag.New(diag.CodeSpellings, at,
-			fmt.Sprintf("the path %q has other spellings, with characters as %%XX, that mean the same to a backend", p),
-			"only requests that spell it as "+value+" match; others go by a broader rule, if there is one",
-			"do not rely on such a path to restrict access")}
 	}
 	return c, nil
 }

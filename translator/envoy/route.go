@@ -55,7 +55,7 @@ func (b *routeBuilder) closed() {
 	if b.route.HTTPSRedirect != nil {
 		b.httpsRedirect(*b.route.HTTPSRedirect)
 	}
-	b.emit(everySpelling(b.route.Path, b.edge.EscapedSlashes), nil, func(r *routev3.Route) {
+	b.emit(b.match(b.route), nil, func(r *routev3.Route) {
 		r.Action = directResponse(503)
 	})
 }
@@ -77,6 +77,14 @@ func (b *routeBuilder) forward(f *model.Forward) {
 	b.stripped(f)
 }
 
+// match is what a route takes: where it is closed, its path in every spelling.
+func (b *hostBuilder) match(r model.Route) *routev3.RouteMatch {
+	if _, closed := r.Action.(*model.Closed); closed {
+		return everySpelling(r.Path, b.edge.EscapedSlashes)
+	}
+	return pathMatch(r.Path)
+}
+
 // pathMatch is the match of a rule's path.
 func pathMatch(p model.PathMatch) *routev3.RouteMatch {
 	switch {
@@ -85,16 +93,8 @@ func pathMatch(p model.PathMatch) *routev3.RouteMatch {
 	case p.Kind == model.PathStringPrefix || p.Value == "/":
 		return prefixPath(p.Value)
 	default:
-		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: p.Value}}
+		return separatedPrefix(p.Value)
 	}
-}
-
-func exactPath(p string) *routev3.RouteMatch {
-	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: p}}
-}
-
-func prefixPath(p string) *routev3.RouteMatch {
-	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: p}}
 }
 
 func regex(pattern string) *matcherv3.StringMatcher {

@@ -1,88 +1,129 @@
 package envoy
 
 import (
-	"encoding/hex"
 	"fmt"
 	"regexp"
 	"strings"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-
-	"github.com/postern-gateway/postern/translator/model"
 )
 
-// everySpelling matches what some backend reads as the path of a rule, or as below it: with parameters (/admin;x, as
-// Java's servers drop them), with reserved characters escaped, and where escaped slashes are kept, with those. Case is
-// kept, and nothing is decoded twice. The regex's program stays within Envoy's limit for the longest path that a rule
-// may have.
-func everySpelling(p model.PathMatch, slashes model.EscapedSlashes) *routev3.RouteMatch {
-	if p.Value == "/" && p.Kind != model.PathExact {
-		return prefixPath("/")
-	}
-	slash := "/"
-	if slashes == model.SlashesKeep {
-		slash = anySlash
-	}
-	// The visible characters but for the slash.
-	const parameters = "(?:" + semicolon + "[!-.0-~]*)?"
-	next := "(?:" + parameters + slash + ")+"
-	var pattern strings.Builder
-	rest, open := strings.CutSuffix(p.Value, "/")
-	for element := range strings.SplitSeq(strings.TrimPrefix(rest, "/"), "/") {
-		pattern.WriteString(next + spelled(element))
-	}
-	if open && rest != "" {
-		pattern.WriteString(next)
-	}
-	switch p.Kind {
-	case model.PathExact:
-		pattern.WriteString(parameters)
-	case model.PathPrefix:
-		pattern.WriteString(parameters + "(?:" + slash + ".*)?")
-	case model.PathStringPrefix:
-		pattern.WriteString(".*")
-	}
-	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{SafeRegex: regex(pattern.String()).GetSafeRegex()}}
+// Envoy decodes the escapes of unreserved characters before it matches a path, and no others: /a+b and /a%2Bb stay two
+// paths, and so do /%C3%A9 and /%c3%a9. To a backend they are one. A path that has more than one such spelling is
+// therefore matched by a regex of all of them, or a client could walk around its route.
+
+// spelt is a path, or the beginning of one, in every spelling that requests may have.
+type spelt struct {
+	path string
+	// pattern is the regex, empty where the path is its one spelling.
+	pattern string
 }
 
-// spelled matches an element of a rule's path. Normalisation has decoded the escapes of unreserved characters; each of
-// the others may stand as it is or escaped.
-func spelled(element string) string {
-	var out strings.Builder
-	for len(element) > 0 {
-		c, n := element[0], 1
-		if c == '%' && len(element) >= len("%XX") {
-			if decoded, err := hex.DecodeString(element[1:3]); err == nil {
-				c, n = decoded[0], 3
-			}
-		}
-		element = element[n:]
-		switch plain := regexp.QuoteMeta(string(rune(c))); {
-		case unreserved(c):
-			out.WriteString(plain)
-		case c <= ' ' || c >= 0x7f, c == '%' && n > 1: // a bare % would begin another escape
-			out.WriteString(escaped(c))
-		default:
-			out.WriteString("(?:" + plain + "|" + escaped(c) + ")")
-		}
+// regex is a regex in any case.
+func (s spelt) regex() string {
+	if s.pattern == "" {
+		return regexp.QuoteMeta(s.path)
 	}
-	return out.String()
+	return s.pattern
 }
 
-// unreserved are the characters whose escapes mean the same as they do (RFC 3986, 2.3).
-func unreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
+// spell finds the spellings of a path of the model.
+func spell(path string) spelt {
+	var b strings.Builder
+	several := false
+	for i := 0; i < len(path); i++ {
+		one := path[i : i+1]
+		if one == "%" {
+			one = path[i : i+len("%XX")]
+		}
+		pattern := spellings(one)
+		if one == stray && mayBeStray(path[i+len(stray):]) {
+			pattern = "%(?:25)?"
+		}
+		several = several || pattern != regexp.QuoteMeta(one)
+		b.WriteString(pattern)
+		i += len(one) - 1
+	}
+	if !several {
+		return spelt{path: path}
+	}
+	return spelt{path: path, pattern: b.String()}
 }
 
-// escaped matches %XX of a byte, in either case.
-func escaped(c byte) string {
-	out := "%"
-	for _, digit := range fmt.Sprintf("%02x", c) {
-		if digit >= 'a' {
-			out += "[" + string(digit) + strings.ToUpper(string(digit)) + "]"
-		} else {
-			out += string(digit)
+// stray is an escaped %, of which clients forget to escape the % where no escape begins with it.
+const stray = "%25"
+
+// mayBeStray says whether a % in front of the rest of a path can be one that begins no escape. At the end of what is only
+// a beginning it may begin one.
+func mayBeStray(rest string) bool {
+	for i := range min(len("XX"), len(rest)) {
+		if !strings.ContainsRune("0123456789ABCDEFabcdef", rune(rest[i])) {
+			return true
 		}
 	}
-	return out
+	return len(rest) < len("XX")
+}
+
+// spellings is a regex for one character of a path, plain or escaped.
+func spellings(one string) string {
+	if len(one) > 1 {
+		return escapeInAnyCase(one)
+	}
+	if c := one[0]; c == '/' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte("-._~", c) >= 0 {
+		return regexp.QuoteMeta(one)
+	}
+	return "(?:" + regexp.QuoteMeta(one) + "|" + escapeInAnyCase(fmt.Sprintf("%%%02X", one[0])) + ")"
+}
+
+// escapeInAnyCase is a regex for an escape whose letters may be of either case.
+func escapeInAnyCase(escape string) string {
+	var b strings.Builder
+	for _, c := range escape {
+		if c >= 'A' && c <= 'F' {
+			fmt.Fprintf(&b, "[%c%c]", c, c+'a'-'A')
+			continue
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
+}
+
+// exactPath matches a whole path.
+func exactPath(p string) *routev3.RouteMatch {
+	s := spell(p)
+	if s.pattern == "" {
+		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: p}}
+	}
+	return regexPath(s.pattern)
+}
+
+// separatedPrefix matches a path and what is below it.
+func separatedPrefix(p string) *routev3.RouteMatch {
+	s := spell(p)
+	if s.pattern == "" {
+		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: p}}
+	}
+	return regexPath(s.pattern + "(?:/.*)?")
+}
+
+// prefixPath matches whatever begins so.
+func prefixPath(p string) *routev3.RouteMatch {
+	s := spell(p)
+	if s.pattern == "" {
+		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: p}}
+	}
+	return regexPath(s.pattern + ".*")
+}
+
+// replacePrefix puts a slash in the place of the prefix that prefixPath matched.
+func replacePrefix(p string) rewrite {
+	s := spell(p)
+	if s.pattern == "" {
+		return prefixRewrite("/")
+	}
+	return regexRewrite("^"+s.pattern, "/")
+}
+
+func regexPath(pattern string) *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{SafeRegex: regex(pattern).GetSafeRegex()}}
 }

@@ -2,7 +2,6 @@ package envoy
 
 import (
 	"html"
-	"regexp"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -35,7 +34,7 @@ func (b *routeBuilder) stripped(f *model.Forward) {
 	}
 	if strings.HasSuffix(b.route.Path.Value, "/") {
 		// Traefik's own reading of /foo/ takes what begins so, and not /foo.
-		b.emit(prefixPath(b.route.Path.Value), nil, fill(prefixRewrite("/")))
+		b.emit(prefixPath(b.route.Path.Value), nil, fill(replacePrefix(b.route.Path.Value)))
 		return
 	}
 	if b.edge.SlashRedirect {
@@ -47,15 +46,12 @@ func (b *routeBuilder) stripped(f *model.Forward) {
 		})
 	}
 	b.emit(exactPath(prefix), nil, fill(prefixRewrite("/")))
-	b.emit(prefixPath(prefix+"/"), nil, fill(prefixRewrite("/")))
+	b.emit(prefixPath(prefix+"/"), nil, fill(replacePrefix(prefix+"/")))
 	if b.route.Path.Kind == model.PathStringPrefix {
 		// Traefik's own reading takes /foobar for /foo and bar. What follows may not begin with a dot: /foo../x
 		// would climb out of what the route opens.
-		quoted := regexp.QuoteMeta(prefix)
-		match := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{
-			SafeRegex: regex(quoted + `[^./].*`).GetSafeRegex(),
-		}}
-		b.emit(match, nil, fill(regexRewrite("^"+quoted, "/")))
+		pattern := spell(prefix).regex()
+		b.emit(regexPath(pattern+`[^./].*`), nil, fill(regexRewrite("^"+pattern, "/")))
 	}
 }
 

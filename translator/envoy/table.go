@@ -88,7 +88,7 @@ func (b *tableBuilder) exact(h model.HostRoutes) {
 		default:
 			// The wildcard asks of connections what these have not shown.
 			for _, r := range w.Routes {
-				host.misdirected(pathMatch(r.Path), nil, r.Origins)
+				host.misdirected(host.match(r), nil, r.Origins)
 			}
 		}
 	}

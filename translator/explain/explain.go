@@ -38,6 +38,8 @@ type Request struct {
 	ClientCertificate []byte
 	// At is the moment for which the certificate must be valid; the zero value is that from which it is.
 	At time.Time
+	// HTTP2 says that the client speaks HTTP/2, in which a request has a scheme of its own.
+	HTTP2 bool
 }
 
 // Explain tells the story of a request. ds are the diagnostics of the translation that made the gateway. The error
@@ -291,7 +293,7 @@ const httpsPort = 443
 func (n *narrator) wantsSlash(r model.Route, f *model.Forward) bool {
 	path, _, _ := strings.Cut(n.target.path, "?")
 	return n.gateway.Edge.SlashRedirect && f.Strip != nil && r.Path.Kind != model.PathExact &&
-		n.reading() && path == f.Strip.Prefix
+		n.reading() && spelling(path) == f.Strip.Prefix
 }
 
 func (n *narrator) redirectToSlash(f *model.Forward) {
@@ -299,7 +301,8 @@ func (n *narrator) redirectToSlash(f *model.Forward) {
 	if n.target.tls {
 		scheme = "https"
 	}
-	if said := strings.ToLower(strings.Join(n.headers["X-Forwarded-Proto"], ",")); said == "http" || said == "https" {
+	said := strings.ToLower(strings.Join(n.headers["X-Forwarded-Proto"], ","))
+	if !n.request.HTTP2 && (said == "http" || said == "https") {
 		scheme = said
 	}
 	_, query, asked := strings.Cut(n.target.path, "?")

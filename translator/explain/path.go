@@ -178,8 +178,36 @@ func lower(c byte) byte {
 	return c
 }
 
+// spelling is a normalised path in the one spelling that the model has: reserved characters plain, other escapes in
+// upper case, a % that begins none as %25. To a backend all spellings are one path.
+func spelling(path string) string {
+	var b strings.Builder
+	for path != "" {
+		var one string
+		one, path = firstCharacter(path)
+		b.WriteString(one)
+	}
+	return b.String()
+}
+
+// firstCharacter is the first character of a path as the model spells it, and the rest of the path as it is.
+func firstCharacter(path string) (string, string) {
+	c, escaped := escapeAt(path)
+	switch {
+	case escaped && (unreserved(c) || strings.IndexByte("!$&'()*+,;=:@[]", c) >= 0):
+		return string(rune(c)), path[3:]
+	case escaped:
+		return strings.ToUpper(path[:3]), path[3:]
+	case path[0] == '%':
+		return "%25", path[1:]
+	default:
+		return path[:1], path[1:]
+	}
+}
+
 // matchPath says whether a normalised path matches, and why or why not.
-func matchPath(m model.PathMatch, f *model.Forward, path string) (bool, string) {
+func matchPath(m model.PathMatch, f *model.Forward, asked string) (bool, string) {
+	path := spelling(asked)
 	switch m.Kind {
 	case model.PathExact:
 		if path == m.Value {
@@ -195,7 +223,7 @@ func matchPath(m model.PathMatch, f *model.Forward, path string) (bool, string) 
 		}
 		return false, "the path is not under " + m.Value
 	case model.PathStringPrefix:
-		rest, ok := strings.CutPrefix(path, m.Value)
+		rest, ok := cutPrefix(asked, m.Value)
 		if ok && f != nil && f.Strip != nil && strings.HasPrefix(rest, ".") {
 			return false, "without its prefix the path would begin with a dot"
 		}
@@ -208,7 +236,32 @@ func matchPath(m model.PathMatch, f *model.Forward, path string) (bool, string) 
 	}
 }
 
-// stripped takes the prefix off a path (with query) that has it, and leaves exactly one slash before the rest.
+// stripped takes the prefix off a path (with query) that has it in some spelling, and leaves exactly one slash before
+// the rest, which stays as it is spelt.
 func stripped(path, prefix string) string {
-	return "/" + strings.TrimLeft(strings.TrimPrefix(path, prefix), "/")
+	rest, ok := cutPrefix(path, prefix)
+	if !ok {
+		panic("explain: " + path + " was matched and has no prefix " + prefix)
+	}
+	return "/" + strings.TrimLeft(rest, "/")
+}
+
+// cutPrefix gives what follows a prefix of the model in a path, which may spell it otherwise. A % within two
+// characters of the prefix's end is the beginning of any escape too.
+func cutPrefix(path, prefix string) (string, bool) {
+	for prefix != "" {
+		if path == "" {
+			return "", false
+		}
+		one, rest := firstCharacter(path)
+		if path[0] == '%' && strings.HasPrefix(prefix, stillPercent) && len(prefix) < len(stillPercent)+2 {
+			one, rest = stillPercent, strings.TrimPrefix(path[1:], stillPercent[1:])
+		}
+		var ok bool
+		if prefix, ok = strings.CutPrefix(prefix, one); !ok {
+			return "", false
+		}
+		path = rest
+	}
+	return path, true
 }

@@ -63,7 +63,7 @@ func (s speller) over(from map[int]bool, element string) map[int]bool {
 			want, n = decoded(rest)
 			if ok = i < len(s.path); ok {
 				got, m = decoded(s.path[i:])
-				ok = want == got && !(want == '%' && n > m) // a bare % begins another escape
+				ok = want == got
 			}
 			rest, i = rest[n:], i+m
 		}

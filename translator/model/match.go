@@ -146,7 +146,8 @@ func (k PathKind) String() string { return [...]string{"exact", "prefix", "strin
 // PathMatch is the path of a rule.
 type PathMatch struct {
 	Kind PathKind
-	// Value begins with /. That of a PathPrefix has no / at its end but for / itself.
+	// Value begins with /. That of a PathPrefix has no / at its end but for / itself. It is in one spelling: unreserved and
+	// reserved characters plain, all others as %XX in upper case. Requests match in any spelling.
 	Value string
 }
 

@@ -25,7 +25,7 @@ const mutationsMax = 12
 var nasty = []string{
 	"", " ", "/", "//", "/a//b", "/../x", "/a/../../b", "/%2e%2e/x", "/a%2fb", "/a%00b", "/a\x00b", "/a\nb: c", "/a b", "/é", "/a?b=c", "/a#b",
 	"/{x:.*}", "/a,/b", "/a;Host:x", "/(((", "/[a-z]{1000}", "/%", "/%zz", "/100%", "/%ENVIRONMENT(HOME)%", "%REQ(:AUTHORITY)%", "a", "a/b",
-	"/" + strings.Repeat("a", 400), "/" + strings.Repeat("a/", 3000), strings.Repeat("a", 300), strings.Repeat("a.", 120) + "x",
+	"/" + strings.Repeat("+%C3", 64) + strings.Repeat("a", 255), "/" + strings.Repeat("a", 400), "/" + strings.Repeat("a/", 3000), strings.Repeat("a", 300), strings.Repeat("a.", 120) + "x",
 	"*." + strings.Repeat("a.", 120) + "x", "/" + strings.Repeat("(", 200) + strings.Repeat(".", 250), "*", "*.", "*.*", "*.x", "**.x", "a.*.b", "x.", ".x", "-x", "X.TEST", "x_y.test", "x:80", "1.2.3.4", "[::1]", "::1", "[", "::1%\n", "fe80::1%x*", "[1.2.3.4", "xn--a", "a..b", "é.test",
 	"http", "https", "h2c", "ftp", "true", "false", "ture", "1", "-1", "99999999999999999999", "0", "0x10", "1e9",
 	"Path", "PathPrefix", "PathStrip", "PathPrefixStrip", "ReplacePath", "pathprefix", "Exact", "Prefix", "ImplementationSpecific",

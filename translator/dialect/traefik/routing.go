@@ -143,8 +143,7 @@ func (p pathReader) path(rule networkingv1.HTTPIngressPath, at diag.Origin) ([]d
 
 // closedLanguage closes what begins like a path in Traefik's own language, up to its first special character.
 func closedLanguage(path string, i int, at diag.Origin) ([]dialect.PathClaim, []diag.D) {
-	literal, _ := dialect.CleanPath(path[:i])
-	match := model.PathMatch{Kind: model.PathStringPrefix, Value: literal}
+	match := model.PathMatch{Kind: model.PathStringPrefix, Value: dialect.CleanPath(path[:i]).Path}
 	d := diag.New(diag.CodePathLanguage, at, fmt.Sprintf("%q in the path %q is Traefik's path language", path[i:i+1], path),
 		match.String()+" answers 503 in its place, unless another rule means that path", "write plain paths, one for each alternative")
 	closed := &model.Closed{Reason: d.Message, Code: d.Code, Origin: at}
@@ -160,6 +159,9 @@ func (p pathReader) one(rule networkingv1.HTTPIngressPath, at diag.Origin) (dial
 	c, ds := dialect.CheckPath(rule.Path, at)
 	value := c.Match.Value
 	c.RuleType = p.ruleType
+	if c.Match.Kind != model.PathExact {
+		return c, ds // It was cut, and is closed.
+	}
 	switch p.ruleType {
 	case "", rulePathPrefix:
 		c.RuleType = rulePathPrefix
@@ -171,7 +173,7 @@ func (p pathReader) one(rule networkingv1.HTTPIngressPath, at diag.Origin) (dial
 		c.Strip = strip(c.Match)
 	case ruleReplacePath:
 		// A modifier and no matcher: it takes every path of the host (rules/rules.go, replacePath).
-		c.Match, c.Replace = model.Prefix("/"), value
+		c.Match, c.Replace = model.Prefix("/"), dialect.SentPath(rule.Path)
 	}
 	return c, ds
 }
