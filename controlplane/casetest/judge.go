@@ -119,7 +119,7 @@ func (j *explainJudge) Publish(r translator.Result) error {
 func (j *explainJudge) Ask(p Probe) (Answer, error) {
 	header := maps.Clone(p.Header)
 	story, err := explain.Explain(j.result.Gateway, j.result.Diagnostics, explain.Request{
-		Method: p.Method, URL: p.URL, Header: header, From: p.From,
+		Method: p.Method, URL: p.URL, Header: header, From: p.From, HTTP2: p.HTTP2,
 		SNI: p.SNI, TLSVersion: p.TLSVersion, ClientCertificate: p.Client.Pair().Certificate, At: time.Now(),
 	})
 	if err != nil {
