@@ -156,14 +156,14 @@ func behind(s explain.Story, next explain.Candidate) bool {
 
 // lost says whether a route of now had lost its host and path to the Ingress that has gone.
 func (r removal) lost(now explain.Candidate, entry string) bool {
-	return slices.ContainsFunc(routesOf(r.before, entry, now.Host), func(route model.Route) bool {
+	return slices.ContainsFunc(hostRoutes(r.before, entry, now.Host), func(route model.Route) bool {
 		return route.Path.String() == now.Path && r.owns(route.Origins[0]) && slices.Contains(route.Losers, now.Origin)
 	})
 }
 
 // lastPriority says whether a host's rules were ordered by weight and, without the Ingress, are not any more.
 func (r removal) lastPriority(host, entry string) bool {
-	return weighted(routesOf(r.before, entry, host)) && !weighted(routesOf(r.after, entry, host))
+	return weighted(hostRoutes(r.before, entry, host)) && !weighted(hostRoutes(r.after, entry, host))
 }
 
 func weighted(routes []model.Route) bool {
@@ -171,7 +171,7 @@ func weighted(routes []model.Route) bool {
 }
 
 // routesOf are the routes of a host as stories name it.
-func routesOf(r translator.Result, entry, host string) []model.Route {
+func hostRoutes(r translator.Result, entry, host string) []model.Route {
 	for _, t := range r.Gateway.Tables {
 		if t.Entry.Name != entry {
 			continue

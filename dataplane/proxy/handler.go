@@ -69,8 +69,12 @@ func (x *exchange) serve() {
 	if table != nil && !(named && strings.Join(proto, "") == "") {
 		x.route = table.Route(asked)
 	}
-	if x.route == nil {
+	switch {
+	case x.route == nil:
 		x.reply(http.StatusNotFound)
+		return
+	case x.upgrade == otherUpgrade, x.upgrade == webSocket && !x.manager.WebSocket:
+		x.reply(http.StatusForbidden)
 		return
 	}
 	switch action := x.route.Action.(type) {
@@ -108,9 +112,6 @@ func (x *exchange) admit() int {
 	var ok bool
 	if x.upgrade, ok = clean(r.Header); !ok {
 		return http.StatusBadRequest
-	}
-	if x.upgrade == otherUpgrade || x.upgrade == webSocket && !x.manager.WebSocket {
-		return http.StatusForbidden
 	}
 	x.authority, x.path = match.TrimHostDot(r.Host), r.RequestURI
 	if !strings.HasPrefix(x.path, "/") {

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
-
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/postern-gateway/postern/dataplane/config"
 	"github.com/postern-gateway/postern/dataplane/match"
@@ -127,11 +126,10 @@ func clean(h http.Header) (upgradeKind, bool) {
 		delete(h, name)
 	}
 	// Of TE only trailers may pass a proxy; Envoy sanitizes client certificates' details from any peer.
-	if te, sent := h["Te"]; sent {
+	if slices.ContainsFunc(strings.Split(strings.Join(h["Te"], ","), ","), isTrailers) {
+		h["Te"] = []string{"trailers"}
+	} else {
 		delete(h, "Te")
-		if httpguts.HeaderValuesContainsToken(te, "trailers") {
-			h["Te"] = []string{"trailers"}
-		}
 	}
 	delete(h, "X-Forwarded-Client-Cert")
 	if upgrade == webSocket {
@@ -139,6 +137,8 @@ func clean(h http.Header) (upgradeKind, bool) {
 	}
 	return upgrade, true
 }
+
+func isTrailers(token string) bool { return strings.Trim(token, blank) == "trailers" }
 
 // upgradeOf reads Upgrade headers. One to h2c is an offer that a server may leave aside, and is.
 func upgradeOf(values []string) upgradeKind {

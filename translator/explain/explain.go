@@ -116,8 +116,14 @@ func (n *narrator) tell() {
 		}
 	}
 	n.headers = forwarded(n.gateway.Edge, n.table.Entry, n.request, n.target.authority)
+	if proto := n.headers.Values("X-Forwarded-Proto"); len(proto) > 0 && strings.Join(proto, "") == "" {
+		n.story.Decision = Decision{Status: http.StatusNotFound, Reason: "a trusted proxy says an empty X-Forwarded-Proto, with which no route is looked for"}
+		return
+	}
 	if why := n.misdirected(); why != "" {
-		n.story.Decision = Decision{Status: http.StatusMisdirectedRequest, Reason: why}
+		if !n.refusesUpgrade() {
+			n.story.Decision = Decision{Status: http.StatusMisdirectedRequest, Reason: why}
+		}
 		return
 	}
 	route, of := n.choose()
@@ -127,6 +133,9 @@ func (n *narrator) tell() {
 	}
 	n.story.Origins = slices.Clone(route.Origins)
 	n.story.Losers = slices.Clone(route.Losers)
+	if n.refusesUpgrade() {
+		return
+	}
 	if n.closedTo(of) {
 		n.addOrigins(groupNamed(*n.table, of).Origins)
 		n.story.Decision = Decision{Status: http.StatusMisdirectedRequest, Reason: "the rules of " + of + " are only for connections under its TLS settings"}
@@ -136,6 +145,17 @@ func (n *narrator) tell() {
 	if route.HSTS != nil && n.table.Entry.TLS {
 		n.story.Decision = n.story.Decision.with(http.Header{"Strict-Transport-Security": {route.HSTS.String()}})
 	}
+}
+
+// refusesUpgrade answers a request that asks to change to a protocol which the gateway does not pass. Envoy looks at it
+// when it has found a route, whatever that does.
+func (n *narrator) refusesUpgrade() bool {
+	to := upgrade(n.request.Header)
+	if to == "" || to == webSocket {
+		return false
+	}
+	n.story.Decision = Decision{Status: http.StatusForbidden, Reason: "an upgrade to " + to + " is not allowed, only one to a WebSocket"}
+	return true
 }
 
 // enter finds the entry and, over TLS, the certificate.
@@ -171,10 +191,10 @@ func (n *narrator) checkHeaders() bool {
 		}
 	}
 	names := nominated(n.request.Header)
-	upgrade := isWebSocket(n.request.Header)
+	toWebSocket := upgrade(n.request.Header) == webSocket
 	for _, name := range names {
 		// On an upgrade Connection reaches the backend, and may name nothing else.
-		if slices.Contains(needed, name) || upgrade && !slices.Contains(ownConnection, name) {
+		if slices.Contains(needed, name) || toWebSocket && !slices.Contains(ownConnection, name) {
 			n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: "Connection names " + name}
 			return true
 		}

@@ -24,7 +24,7 @@ var (
 		"X-Replaced-Path", "X-Rewrite-Url", "X-Scheme", "X-Sucuri-Clientip", "X-Url-Scheme",
 	}
 	// connectionNames belong to the connection to the client and never reach a backend.
-	connectionNames = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"}
+	connectionNames = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade", "Expect", "Http2-Settings"}
 	// needed may not be named by Connection, by which a client could have the gateway's own word taken off on the way
 	// (Envoy 1.40 answers 400).
 	needed = []string{"Host", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
@@ -48,23 +48,33 @@ func nominated(h http.Header) []string {
 	return out
 }
 
+// upgrade is the protocol that a request asks to change to, empty for none. One to h2c may be left aside, and is.
+func upgrade(h http.Header) string {
+	to := strings.ToLower(h.Get("Upgrade"))
+	if to == "h2c" || !slices.Contains(nominated(h), "Upgrade") {
+		return ""
+	}
+	return to
+}
+
+const webSocket = "websocket"
+
 // dropConnectionHeaders takes off what is between the client and the gateway only. TE may say trailers, and an upgrade to
 // WebSocket passes.
 func dropConnectionHeaders(h http.Header) {
-	websocket := isWebSocket(h)
-	trailers := strings.Contains(strings.ToLower(strings.Join(h.Values("Te"), ",")), "trailers")
+	toWebSocket := upgrade(h) == webSocket
+	trailers := false
+	for token := range strings.SplitSeq(strings.Join(h.Values("Te"), ","), ",") {
+		trailers = trailers || strings.TrimSpace(token) == "trailers"
+	}
 	for _, name := range slices.Concat(nominated(h), connectionNames, []string{"Te"}) {
-		if !websocket || (name != "Connection" && name != "Upgrade") {
+		if !toWebSocket || (name != "Connection" && name != "Upgrade") {
 			h.Del(name)
 		}
 	}
 	if trailers {
 		h.Set("Te", "trailers")
 	}
-}
-
-func isWebSocket(h http.Header) bool {
-	return strings.EqualFold(h.Get("Upgrade"), "websocket") && slices.Contains(nominated(h), "Upgrade")
 }
 
 // forwarded are the client's headers as the backend gets them, with what the gateway says of the client.
@@ -75,6 +85,9 @@ func forwarded(edge model.Edge, entry model.Entry, r Request, authority string) 
 	}
 	dropConnectionHeaders(h)
 	h.Del("Host")
+	if cookies := h.Values("Cookie"); r.HTTP2 && len(cookies) > 0 {
+		h.Set("Cookie", strings.Join(cookies, "; ")) // RFC 9113, 8.2.3
+	}
 	scheme := "http"
 	if entry.TLS {
 		scheme = "https"
