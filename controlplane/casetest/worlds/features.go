@@ -34,6 +34,8 @@ const (
 
 // features are drawn in this order. A new one is a line here and a function.
 var features = []feature{
+	{name: "entries", settings: entries},
+	{name: "backend flags", settings: backendFlags},
 	{name: "classes", settings: classSettings, ingress: classes},
 	{name: "rule types", settings: prefixSettings, ingress: ruleTypes},
 	{name: "priority", ingress: priorities},
@@ -56,6 +58,20 @@ func set(d drawer, ing *networkingv1.Ingress, value string, spellings ...string)
 // traefikKey are the spellings of a key of Traefik's.
 func traefikKey(key string) []string {
 	return []string{"traefik.ingress.kubernetes.io/" + key, "ingress.kubernetes.io/" + key}
+}
+
+// entries closes one sometimes.
+func entries(d drawer, s Settings) {
+	if d.oneIn(10) {
+		s[pick(d, []string{"http", "https"})] = []string{""}
+	}
+}
+
+// backendFlags gives addresses to a Service that exists nowhere and to one that does.
+func backendFlags(d drawer, s Settings) {
+	if d.oneIn(4) {
+		s["backend"] = []string{"shop/missing:80=10.0.0.7:80", "team/web:80=10.0.0.8:80"}
+	}
 }
 
 func classSettings(d drawer, s Settings) {

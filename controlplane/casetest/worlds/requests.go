@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
 )
 
-var methods = []string{"GET", "GET", "GET", "GET", "GET", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PURGE", "WS"}
+var methods = []string{"BREW", "GET", "GET", "GET", "GET", "GET", "GET", "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PURGE", "WS"}
 
 // probe draws a request without headers.
 func (w World) probe(d drawer) casetest.Probe {
@@ -135,7 +136,7 @@ var told = []struct {
 	values []string
 }{
 	{"X-Forwarded-For", []string{"203.0.113.7", "203.0.113.7, 10.0.0.1", "unknown"}},
-	{"X-Forwarded-Proto", []string{"https", "http", "HTTPS", "wss"}},
+	{"X-Forwarded-Proto", []string{"https", "http", "HTTPS", "wss", ""}},
 	{"X-Forwarded-Host", []string{"evil.test", "a.test"}},
 	{"X-Forwarded-Port", []string{"443", "x"}},
 	{"X-Forwarded-Prefix", []string{"/evil"}},
@@ -159,11 +160,14 @@ func responses(d drawer, _ World, p *casetest.Probe) {
 		p.Header.Set("Respond", pick(d, []string{"302", "301", "201", "404", "500", "204"}))
 		p.Header.Set("Respond-Location", pick(d, []string{
 			"/", "/x", "/k8s/x", "/a", "/a/b?q", "//evil.test/x", "x", "../x", "http://a.test/x", "https://A.TEST:8443", "http://other.test/x", "?q", "",
+			"/k8s", "/k8s/../x", "//a.test/x", "http://[::1]/x", "http://[::1]:80", "http://a.test:x/y", "http://a.test./x", "http://a.test?x", "https://a.test#x/y",
+			"HTTP://a.test/x", "http:/x", "http:///x", "http://a.test@evil.test/x", "http://node/a/b/c", "/a%20b/x", "/%C3%A9", "/100%25/x", "/#", `/\x`, "ftp://a.test/x",
 		}))
 	}
 	if d.oneIn(4) {
 		p.Header["Respond-Set-Cookie"] = some(d, []string{
-			"a=b; Path=/", "c=d", "e=f; path=/x; HttpOnly", "__Host-g=h; Path=/; Secure", "i=j; Path=/k8s/x", "k=l; Path=x", "m=n;Path= /",
+			"a=b; Path=/", "c=d", "e=f; path=/x; HttpOnly", "__Host-g=h; Path=/; Secure", "i=j; Path=/k8s/x", "k=l; Path=x", "m=n;Path= /", "o=p; Path",
+			"q=r; PATH=/;Path=/x", `s=t; Path="/"`, "u=v; Path=/k8s", "Path=/", "w=/; Path=/a; Max-Age=1", "x=y; Path=//", "=z; path=/", "__host-a=b; path=/x; Secure", "; Path=/",
 		}, 1+d.IntN(3))
 	}
 }
@@ -176,13 +180,20 @@ func headers(d drawer, _ World, p *casetest.Probe) {
 	one := pick(d, []http.Header{
 		{"Accept": {"text/html"}}, {"Cookie": {"a=b; c=d"}}, {"X_under": {"1"}}, {"Connection": {"close, X-Gone"}, "X-Gone": {"1"}},
 		{"Te": {"trailers"}}, {"X-Many": {"a", "b"}}, {"X-Empty": {""}}, {"Proxy": {"http://evil.test"}}, {"X-Http-Method-Override": {"DELETE"}},
+		{"Expect": {"100-continue"}}, {"Te": {"trailers, gzip"}}, {"Te": {"gzip , trailers"}}, {"Te": {"Trailers"}}, {"Te": {"gzip"}}, {"Te": {"xtrailers"}}, {"Te": {"trailers;q=0.5"}}, {"Connection": {"Upgrade"}, "Upgrade": {"h2c"}},
+		{"Connection": {"Upgrade"}, "Upgrade": {"other"}}, {"Upgrade": {"websocket"}}, {"Connection": {"x-forwarded-for"}}, {"Connection": {"X-Real-Ip, Cookie"}, "Cookie": {"a=b"}},
+		{"Connection": {"te"}, "Te": {"trailers"}}, {"Proxy-Connection": {"keep-alive"}}, {"X-Latin": {"caf\xe9"}}, {"X-Quote": {`"a, b", c`}}, {"Cookie": {"a=b", "c=d"}},
+		{"X-Forwarded-Client-Cert": {"By=x"}}, {"X-Envoy-Internal": {"true"}}, {"X-Request-Id": {"mine"}}, {"Via": {"1.1 x"}}, {"Content-Type": {"a/b"}}, {"Range": {"bytes=0-1"}},
 		{"User-Agent": {"probe"}}, {"Authorization": {"Basic YTpi"}}, {"X-Percent": {"%REQ(:PATH)%"}}, {"Keep-Alive": {"timeout=5"}},
 	})
 	for name, values := range one {
-		// A connection's own headers do not exist in HTTP/2.
-		if p.HTTP2 && (name == "Connection" || name == "Keep-Alive") {
-			continue
+		switch {
+		case name == "Cookie" && len(values) > 1 && !p.HTTP2:
+			// Only HTTP/2 may send several.
+		case p.HTTP2 && (slices.Contains([]string{"Connection", "Keep-Alive", "Proxy-Connection", "Upgrade"}, name) || name == "Te" && values[0] != "trailers"):
+			// A connection's own headers do not exist in HTTP/2.
+		default:
+			p.Header[name] = values
 		}
-		p.Header[name] = values
 	}
 }
