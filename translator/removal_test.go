@@ -161,9 +161,14 @@ func (r removal) lost(now explain.Candidate, entry string) bool {
 	})
 }
 
-// lastPriority says whether a host's rules were ordered by weight and, without the Ingress, are not any more.
+// lastPriority says whether the Ingress had a rule with a priority in a host, whose rules are not ordered by weight any
+// more without it.
 func (r removal) lastPriority(host, entry string) bool {
-	return weighted(hostRoutes(r.before, entry, host)) && !weighted(hostRoutes(r.after, entry, host))
+	before := hostRoutes(r.before, entry, host)
+	return weighted(before) && !weighted(hostRoutes(r.after, entry, host)) && slices.ContainsFunc(before, func(route model.Route) bool {
+		// What had lost may have had the priority.
+		return r.owns(route.Origins[0]) && route.Priority > 0 || slices.ContainsFunc(route.Losers, r.owns)
+	})
 }
 
 func weighted(routes []model.Route) bool {
