@@ -201,7 +201,7 @@ func (x *exchange) hostFor(scheme, port string) string {
 	}
 	own := x.authority[colon:]
 	came := x.r.Header.Get("X-Forwarded-Proto")
-	if port != "" || scheme != came && (came == "https" && own == ":443" || came == "http" && own == ":80") {
+	if port != "" || scheme != came && (strings.EqualFold(came, "https") && own == ":443" || strings.EqualFold(came, "http") && own == ":80") {
 		return x.authority[:colon]
 	}
 	return x.authority

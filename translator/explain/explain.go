@@ -321,12 +321,19 @@ func (n *narrator) redirectToSlash(f *model.Forward) {
 	if n.target.tls {
 		scheme = "https"
 	}
-	said := strings.ToLower(strings.Join(n.headers["X-Forwarded-Proto"], ","))
-	if !n.request.HTTP2 && (said == "http" || said == "https") {
-		scheme = said
+	said := strings.Join(n.headers["X-Forwarded-Proto"], ",")
+	lower := strings.ToLower(said)
+	if !n.request.HTTP2 && (lower == "http" || lower == "https") {
+		scheme = lower
+	}
+	authority := n.target.authority
+	host, port := cutPort(authority)
+	// The default port of the scheme that a trusted proxy tells of is left out where that is not the URL's.
+	if said != scheme && (lower == "https" && port == ":443" || lower == "http" && port == ":80") {
+		authority = host
 	}
 	_, query, asked := strings.Cut(n.target.path, "?")
-	location := scheme + "://" + n.target.authority + f.Strip.Prefix + "/"
+	location := scheme + "://" + authority + f.Strip.Prefix + "/"
 	if asked {
 		location += "?" + query
 	}

@@ -16,7 +16,8 @@ func RewriteLocation(prefix, requestHost, value string) string {
 		if end < 0 {
 			end = len(authority)
 		}
-		if hostName(authority[:end]) != hostName(withoutHostDot(requestHost)) {
+		if _, port := cutPort(authority[:end]); strings.Trim(port, ":0123456789") != "" ||
+			hostName(authority[:end]) != hostName(withoutHostDot(requestHost)) {
 			return value
 		}
 		before, rest = before+authority[:end], authority[end:]

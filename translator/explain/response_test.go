@@ -21,6 +21,8 @@ func TestRewriteLocation(t *testing.T) {
 		{"http://node?x", "http://node/k8s/?x"},
 		{"http://node#x", "http://node/k8s/#x"},
 		{"http://node/k8s/x", "http://node/k8s/x"},
+		{"http://node:/x", "http://node:/k8s/x"},
+		{"http://node:x/y", "http://node:x/y"},
 		{"http://other/x", "http://other/x"},
 		{"http://node.other/x", "http://node.other/x"},
 		{"ftp://node/x", "ftp://node/x"},
