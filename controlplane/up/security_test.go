@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/postern-gateway/postern/dataplane/envoyproc"
+	"github.com/postern-gateway/postern/dataplane/limits"
 	"github.com/postern-gateway/postern/translator/envoy"
 	"github.com/postern-gateway/postern/translator/model"
 )
@@ -43,7 +44,7 @@ func TestSecurityDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	emitted := limits()
+	emitted := emittedLimits()
 	named := map[string]bool{}
 	for _, row := range limitRow.FindAllStringSubmatch(string(page), -1) {
 		field, want := row[1], row[2]
@@ -105,8 +106,8 @@ func testNames(t *testing.T) map[string]bool {
 	return out
 }
 
-// limits are the fields that are set in what the code emits, by their paths, as text.
-func limits() map[string]string {
+// emittedLimits are the fields that are set in what the code emits, by their paths, as text.
+func emittedLimits() map[string]string {
 	out := map[string]string{}
 	entry := model.Entry{Name: "https", TLS: true, Address: netip.MustParseAddrPort("127.0.0.1:8443"), PublicPort: 443}
 	g := model.Gateway{
@@ -121,7 +122,7 @@ func limits() map[string]string {
 			walk(out, "cluster", m.ProtoReflect())
 		}
 	}
-	walk(out, "bootstrap", envoyproc.Bootstrap(envoyproc.Config{ConnectionsMax: 50000, HeapMax: 2 << 30}).ProtoReflect())
+	walk(out, "bootstrap", envoyproc.Bootstrap(envoyproc.Config{ConnectionsMax: limits.ConnectionsMax, HeapMax: limits.MemoryMax}).ProtoReflect())
 	return out
 }
 
