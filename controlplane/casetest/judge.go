@@ -36,6 +36,12 @@ type Wire interface {
 	TakeSeen() []Seen
 }
 
+// Many is a Judge that gives every answer that a request may get where several backends share it.
+type Many interface {
+	Judge
+	Answers(Probe) ([]Answer, error)
+}
+
 // Court makes the judge of one case; what it starts, the test's end ends.
 type Court struct {
 	Name string
@@ -117,15 +123,38 @@ func (j *explainJudge) Publish(r translator.Result) error {
 }
 
 func (j *explainJudge) Ask(p Probe) (Answer, error) {
-	header := maps.Clone(p.Header)
-	story, err := explain.Explain(j.result.Gateway, j.result.Diagnostics, explain.Request{
-		Method: p.Method, URL: p.URL, Header: header, From: p.From, HTTP2: p.HTTP2,
-		SNI: p.SNI, TLSVersion: p.TLSVersion, ClientCertificate: p.Client.Pair().Certificate, At: time.Now(),
-	})
+	story, err := j.tell(p)
 	if err != nil {
 		return Answer{}, err
 	}
-	d := j.chosen(p.URL, story.Decision)
+	return j.answer(p, story, j.chosen(p.URL, story.Decision)), nil
+}
+
+// Answers implements Many.
+func (j *explainJudge) Answers(p Probe) ([]Answer, error) {
+	story, err := j.tell(p)
+	if err != nil {
+		return nil, err
+	}
+	if len(story.Decision.Shares) == 0 {
+		return []Answer{j.answer(p, story, story.Decision)}, nil
+	}
+	var out []Answer
+	for _, s := range story.Decision.Shares {
+		out = append(out, j.answer(p, story, s.Decision))
+	}
+	return out, nil
+}
+
+func (j *explainJudge) tell(p Probe) (explain.Story, error) {
+	return explain.Explain(j.result.Gateway, j.result.Diagnostics, explain.Request{
+		Method: p.Method, URL: p.URL, Header: maps.Clone(p.Header), From: p.From, HTTP2: p.HTTP2,
+		SNI: p.SNI, TLSVersion: p.TLSVersion, ClientCertificate: p.Client.Pair().Certificate, At: time.Now(),
+	})
+}
+
+// answer is what comes of a decision.
+func (j *explainJudge) answer(p Probe, story explain.Story, d explain.Decision) Answer {
 	a := Answer{Status: d.Status, Why: d.Reason, Response: http.Header{}}
 	if story.Certificate != nil {
 		a.Certificate = story.Certificate.Subject()
@@ -135,23 +164,23 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 	}
 	maps.Copy(a.Response, d.Response)
 	if d.Status != 0 || d.Backend == "" {
-		return a, nil
+		return a
 	}
 	if len(d.Endpoints) == 0 {
 		a.Status, a.Why = http.StatusServiceUnavailable, "nobody has looked up "+d.Outside
-		return a, nil
+		return a
 	}
 	backend, way := j.test.Backend(d.Assignment), j.approach(d)
 	if why := backend.failure(way); why != "" {
 		a.Status, a.Why = http.StatusServiceUnavailable, why
-		return a, nil
+		return a
 	}
 	a.Status, a.Response = Respond(d.Headers)
-	if p.WebSocket && d.Protocol == model.ProtocolH2C {
+	switch {
+	case p.WebSocket && d.Protocol == model.ProtocolH2C:
 		a.Status, a.Response, a.Why = http.StatusBadGateway, http.Header{}, "test backends take no WebSocket over HTTP/2 (RFC 8441)"
-		return a, nil
-	}
-	if p.WebSocket {
+		return a
+	case p.WebSocket && d.Headers.Get("Respond") == "":
 		a.Status, a.Response = http.StatusSwitchingProtocols, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
 	}
 	rewriteResponse(d, authorityOf(p.URL), a.Response)
@@ -159,19 +188,24 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 		explain.LoosenPage(a.Status, a.Response)
 	}
 	maps.Copy(a.Response, d.Response)
-	a.Why = ""
-	a.Seen = &Seen{
+	a.Why, a.Seen = "", j.seen(d, way, backend)
+	return a
+}
+
+// seen is what a backend sees of a request.
+func (j *explainJudge) seen(d explain.Decision, way approach, backend Backend) *Seen {
+	out := &Seen{
 		Backend: d.Assignment, Endpoint: d.Endpoints[j.turn(d.Assignment, len(d.Endpoints))],
 		Path: d.Path, Header: maps.Clone(d.Headers), TLS: d.TLS != nil, HTTP2: d.Protocol == model.ProtocolH2C,
 	}
-	a.Seen.Header.Set("Host", d.Host)
+	out.Header.Set("Host", d.Host)
 	if d.TLS != nil {
-		a.Seen.Header.Set(serverNameHeader, d.TLS.Names[0])
+		out.Header.Set(serverNameHeader, d.TLS.Names[0])
 	}
 	if leaf := leafOf(way.client); leaf != nil && backend.DemandsClient {
-		a.Seen.Header.Set(clientHeader, leaf.Subject.CommonName)
+		out.Header.Set(clientHeader, leaf.Subject.CommonName)
 	}
-	return a, nil
+	return out
 }
 
 // approach is how the gateway comes to the backend of a decision.

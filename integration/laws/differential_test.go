@@ -162,10 +162,10 @@ func parse(t *testing.T, name string, text []byte) *casetest.Case {
 // disagreements are what the judges say otherwise than explain, without what the exceptions allow.
 func (s *session) disagreements(t *testing.T, explain named, p casetest.Probe) string {
 	t.Helper()
-	want := answer(t, explain, p)
+	wanted := answers(t, explain, p)
 	out := ""
 	for _, j := range s.judges {
-		points := strings.Join(casetest.Disagreements(want, answer(t, j, p)), "\n  ")
+		points := nearest(wanted, answer(t, j, p))
 		if points == "" {
 			continue
 		}
@@ -175,6 +175,27 @@ func (s *session) disagreements(t *testing.T, explain named, p casetest.Probe) s
 			continue
 		}
 		out += fmt.Sprintf("%s, against explain:\n  %s\n", j.name, points)
+	}
+	return out
+}
+
+// nearest are the points in which an answer differs from the one of the wanted that it is nearest to, empty for none.
+func nearest(wanted []casetest.Answer, got casetest.Answer) string {
+	best := casetest.Disagreements(wanted[0], got)
+	for _, want := range wanted[1:] {
+		if points := casetest.Disagreements(want, got); len(points) < len(best) {
+			best = points
+		}
+	}
+	return strings.Join(best, "\n  ")
+}
+
+// answers are all that a request may get by explain.
+func answers(t *testing.T, explain named, p casetest.Probe) []casetest.Answer {
+	t.Helper()
+	out, err := explain.Judge.(casetest.Many).Answers(p)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", p.Position, err, p.Text())
 	}
 	return out
 }

@@ -110,7 +110,7 @@ type narrator struct {
 
 // tell asks each part in the order in which Envoy has them, until one answers.
 func (n *narrator) tell() {
-	for _, part := range []func() bool{n.enter, n.checkHeaders, n.readPath, n.checkForm} {
+	for _, part := range []func() bool{n.enter, n.checkMethod, n.checkHeaders, n.readPath, n.checkForm} {
 		if answered := part(); answered {
 			return
 		}
@@ -179,6 +179,18 @@ func (n *narrator) enter() bool {
 		return true
 	}
 	return false
+}
+
+// methods are those that Envoy 1.40 knows over HTTP/1; over HTTP/2 any token is one.
+var methods = strings.Fields("ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE MSEARCH " +
+	"NOTIFY OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE")
+
+func (n *narrator) checkMethod() bool {
+	if n.request.HTTP2 || slices.Contains(methods, n.request.Method) {
+		return false
+	}
+	n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: n.request.Method + " is no method that is known over HTTP/1.1"}
+	return true
 }
 
 // checkHeaders refuses names with underscores, which some backends read as hyphens (Envoy:
