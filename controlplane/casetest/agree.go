@@ -20,6 +20,10 @@ var own = []string{"Content-Length", "Content-Type", "Date", "Server", "X-Reques
 
 // wantOf is the whole answer as what is wanted of another one: it may have no header that this one lacks.
 func (a Answer) wantOf(other Answer) Want {
+	if a.Status == 0 && other.Status == 0 {
+		// Whether a client saw the certificate of a connection that failed depends on the version of TLS.
+		return Want{}
+	}
 	w := Want{Status: a.Status, Response: headerWants(a.Response, other.Response)}
 	if a.Certificate != "" || other.Certificate != "" {
 		w.Response = append(w.Response, HeaderWant{Name: certificateName, Values: []string{a.Certificate}})

@@ -178,7 +178,7 @@ func (j *explainJudge) answer(p Probe, story explain.Story, d explain.Decision) 
 	a.Status, a.Response = Respond(d.Headers)
 	switch {
 	case p.WebSocket && d.Protocol == model.ProtocolH2C:
-		a.Status, a.Response, a.Why = http.StatusBadGateway, http.Header{}, "test backends take no WebSocket over HTTP/2 (RFC 8441)"
+		a.Status, a.Response, a.Why = http.StatusBadGateway, maps.Clone(d.Response), "test backends take no WebSocket over HTTP/2 (RFC 8441)"
 		return a
 	case p.WebSocket && d.Headers.Get("Respond") == "":
 		a.Status, a.Response = http.StatusSwitchingProtocols, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}

@@ -79,6 +79,15 @@ func (p Probe) Text() string {
 	if p.HTTP2 {
 		words = append(words, "h2")
 	}
+	if p.SNI != "" {
+		words = append(words, "sni "+p.SNI)
+	}
+	if p.TLSVersion != "" {
+		words = append(words, "tls "+string(p.TLSVersion))
+	}
+	if p.Client != (ClientCertificate{}) {
+		words = append(words, "client-cert "+p.Client.Name+" "+p.Client.CA)
+	}
 	return strings.Join(words, "  ")
 }
 

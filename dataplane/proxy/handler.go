@@ -45,7 +45,12 @@ func (x *exchange) serve() {
 		return
 	case match.Redirect:
 		x.w.Header().Set("Location", x.path)
-		x.reply(http.StatusTemporaryRedirect)
+		// Envoy has not written X-Forwarded-Proto yet, and looks for no route without it; nor has it taken a host's dot off.
+		if strings.Join(x.r.Header["X-Forwarded-Proto"], "") != "" {
+			x.authority = x.r.Host
+			x.findRoute()
+		}
+		x.replyBeforeRoute(http.StatusTemporaryRedirect)
 		return
 	}
 	h := x.r.Header
@@ -56,37 +61,48 @@ func (x *exchange) serve() {
 	if x.scheme == "" {
 		x.scheme = x.impliedScheme()
 	}
-	asked := match.Request{Method: x.r.Method, Authority: x.authority, Path: x.path, Header: h}
+	// Envoy looks for no route where a peer's X-Forwarded-Proto is empty.
+	if proto, named := h["X-Forwarded-Proto"]; !named || strings.Join(proto, "") != "" {
+		x.findRoute()
+	}
 	for _, denial := range x.manager.Denials {
-		if match.Denies(denial, asked) {
-			x.reply(denial.Status)
+		if match.Denies(denial, x.asked()) {
+			x.replyBeforeRoute(denial.Status)
 			return
 		}
-	}
-	table := x.snapshot.routes[x.manager.RouteConfig]
-	proto, named := h["X-Forwarded-Proto"]
-	// Envoy looks for no route where a peer's X-Forwarded-Proto is empty.
-	if table != nil && !(named && strings.Join(proto, "") == "") {
-		x.route = table.Route(asked)
 	}
 	switch {
 	case x.route == nil:
 		x.reply(http.StatusNotFound)
 		return
 	case x.upgrade == otherUpgrade, x.upgrade == webSocket && !x.manager.WebSocket:
-		x.reply(http.StatusForbidden)
+		x.replyBeforeRoute(http.StatusForbidden)
 		return
 	}
 	switch action := x.route.Action.(type) {
 	case *config.Forward:
 		change(h, x.route.RequestHeadersToRemove, x.route.RequestHeadersToAdd, x.values(0))
-		change(h, table.RequestHeadersToRemove(), nil, config.Values{})
+		change(h, x.table().RequestHeadersToRemove(), nil, config.Values{})
 		x.forward(action)
 	case *config.Redirect:
 		x.w.Header().Set("Location", x.location(action))
 		x.replyByRoute(action.Status, x.values(0))
 	case *config.DirectResponse:
 		x.replyByRoute(action.Status, x.values(0))
+	}
+}
+
+// asked is what routes and denials look at.
+func (x *exchange) asked() match.Request {
+	return match.Request{Method: x.r.Method, Authority: x.authority, Path: x.path, Header: x.r.Header}
+}
+
+func (x *exchange) table() *match.Table { return x.snapshot.routes[x.manager.RouteConfig] }
+
+// findRoute finds the request's route where there is one.
+func (x *exchange) findRoute() {
+	if table := x.table(); table != nil {
+		x.route = table.Route(x.asked())
 	}
 }
 
@@ -205,6 +221,18 @@ func (x *exchange) hostFor(scheme, port string) string {
 		return x.authority[:colon]
 	}
 	return x.authority
+}
+
+// replyBeforeRoute answers before the route does what it is there for. Envoy gives such an answer the response headers of
+// a route to a cluster, and of no other.
+func (x *exchange) replyBeforeRoute(status int) {
+	if x.route != nil {
+		if _, forwards := x.route.Action.(*config.Forward); forwards {
+			x.replyByRoute(status, x.values(0))
+			return
+		}
+	}
+	x.reply(status)
 }
 
 // replyByRoute answers in the route's place: its response headers and its script apply. v is the request as it was

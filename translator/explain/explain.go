@@ -105,13 +105,16 @@ type narrator struct {
 	group model.TLSGroup
 	// headers are the request's as routing and the backend see them.
 	headers http.Header
-	story   Story
+	// routed says that the gateway answers by itself where it has found a route already, whose headers its answer has.
+	routed bool
+	story  Story
 }
 
 // tell asks each part in the order in which Envoy has them, until one answers.
 func (n *narrator) tell() {
 	for _, part := range []func() bool{n.enter, n.checkMethod, n.checkHeaders, n.readPath, n.checkForm} {
 		if answered := part(); answered {
+			n.addRouteHeaders()
 			return
 		}
 	}
@@ -134,6 +137,8 @@ func (n *narrator) tell() {
 	n.story.Origins = slices.Clone(route.Origins)
 	n.story.Losers = slices.Clone(route.Losers)
 	if n.refusesUpgrade() {
+		n.routed = true
+		n.addRouteHeaders()
 		return
 	}
 	if n.closedTo(of) {
@@ -143,6 +148,26 @@ func (n *narrator) tell() {
 	}
 	n.answer(*route)
 	if route.HSTS != nil && n.table.Entry.TLS {
+		n.story.Decision = n.story.Decision.with(http.Header{"Strict-Transport-Security": {route.HSTS.String()}})
+	}
+}
+
+// addRouteHeaders puts the headers of the route to a backend that a request would have on the gateway's own answer.
+func (n *narrator) addRouteHeaders() {
+	if !n.routed || n.table == nil || !n.table.Entry.TLS {
+		return
+	}
+	quiet := *n
+	quiet.story = Story{}
+	if quiet.misdirected() != "" {
+		return
+	}
+	route, of := quiet.choose()
+	if route == nil || route.HSTS == nil || quiet.closedTo(of) {
+		return
+	}
+	// Envoy has none of a redirect or a direct response.
+	if f, forwards := route.Action.(*model.Forward); forwards && !quiet.wantsSlash(*route, f) {
 		n.story.Decision = n.story.Decision.with(http.Header{"Strict-Transport-Security": {route.HSTS.String()}})
 	}
 }
@@ -203,10 +228,8 @@ func (n *narrator) checkHeaders() bool {
 		}
 	}
 	names := nominated(n.request.Header)
-	toWebSocket := upgrade(n.request.Header) == webSocket
 	for _, name := range names {
-		// On an upgrade Connection reaches the backend, and may name nothing else.
-		if slices.Contains(needed, name) || toWebSocket && !slices.Contains(ownConnection, name) {
+		if slices.Contains(needed, name) {
 			n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: "Connection names " + name}
 			return true
 		}
@@ -226,6 +249,9 @@ func (n *narrator) readPath() bool {
 		return true
 	}
 	if read.redirected {
+		n.target.path = read.path + read.query
+		// Envoy looks for a route only where the client has sent X-Forwarded-Proto: it has not written its own yet.
+		n.routed = strings.Join(n.request.Header.Values("X-Forwarded-Proto"), "") != ""
 		n.story.Decision = Decision{
 			Status: http.StatusTemporaryRedirect, Location: read.path + read.query,
 			Reason: "the path has an escaped slash or backslash; the client is asked to say it plainly",
@@ -243,12 +269,21 @@ func (n *narrator) readPath() bool {
 func (n *narrator) checkForm() bool {
 	n.target.authority = withoutHostDot(n.target.authority)
 	path, _, _ := strings.Cut(n.target.path, "?")
+	// On an upgrade Connection reaches the backend, and may name nothing else.
+	odd := -1
+	if upgrade(n.request.Header) == webSocket {
+		odd = slices.IndexFunc(nominated(n.request.Header), func(name string) bool { return !slices.Contains(ownConnection, name) })
+	}
+	n.routed = true
 	switch {
+	case odd >= 0:
+		n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: "Connection names " + nominated(n.request.Header)[odd]}
 	case !wellFormed(n.target.authority):
 		n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: "the host is neither a name nor an address, with a port or without"}
 	case climbs(path):
 		n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: "the path has a dot segment with parameters or beside an escaped slash"}
 	default:
+		n.routed = false
 		return false
 	}
 	return true

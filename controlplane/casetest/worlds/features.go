@@ -46,6 +46,10 @@ var features = []feature{
 	{name: "restrictions", ingress: restrictions, service: serviceRestrictions},
 	{name: "certificates", settings: defaultCertificate, world: certificates},
 	{name: "trusted proxies", settings: trustedProxies, request: forwardedHeaders},
+	{name: "rewrites", ingress: rewrites},
+	{name: "escaped slashes", settings: escapedSlashes},
+	{name: "TLS to backends", world: upstreamSecrets, ingress: ingressUpstreamTLS, service: serviceUpstreamTLS},
+	{name: "TLS of the entry", settings: entryTLSSettings, world: clientCAs, ingress: entryTLS, request: handshakes},
 	{name: "responses", request: responses},
 	{name: "headers", request: headers},
 }
