@@ -163,6 +163,7 @@ func (n *narrator) addRouteHeaders() {
 		return
 	}
 	route, of := quiet.choose()
+	n.story.Hosts, n.story.Candidates = quiet.story.Hosts, quiet.story.Candidates
 	if route == nil || route.HSTS == nil || quiet.closedTo(of) {
 		return
 	}
