@@ -105,20 +105,58 @@ func (k *kept) ask() string {
 	return fmt.Sprint(r.StatusCode, " ", path)
 }
 
+// client gives a certificate of the authority to a server that asks for one.
+func (a *authority) client(t testing.TB) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	t.Helper()
+	own, key := a.signFor(t, x509.ExtKeyUsageClientAuth, "client")
+	pair, err := tls.X509KeyPair(own, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+}
+
+// handshakes are those with a data plane that listens at an address.
+type handshakes struct {
+	t  testing.TB
+	at net.Addr
+}
+
+func (h handshakes) is(what, got, want string) {
+	h.t.Helper()
+	if got != want {
+		h.t.Errorf("%s: %q, want %q", what, got, want)
+	}
+}
+
+// fresh is the answer over a new connection, empty where there is none.
+func (h handshakes) fresh(config *tls.Config) string {
+	h.t.Helper()
+	config.ServerName = "safe.test"
+	k, err := keep(h.t, h.at, config)
+	if err != nil {
+		return ""
+	}
+	return k.ask()
+}
+
+func (h handshakes) eventually(what string, config func() *tls.Config, want string) {
+	h.t.Helper()
+	got := ""
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if got = h.fresh(config()); got == want {
+			return
+		}
+	}
+	h.t.Errorf("%s: %q, want %q", what, got, want)
+}
+
 // TestGuardedChain: a chain that asks for client certificates comes into force when its routes and its CA are there; until
 // then, and on every other chain, all goes on as before.
 func TestGuardedChain(t *testing.T) {
 	ca, stranger := newAuthority(t), newAuthority(t)
 	chain, key := ca.sign(t, "safe.test")
-	shows := func(a *authority) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		own, ownKey := a.signFor(t, x509.ExtKeyUsageClientAuth, "client")
-		pair, err := tls.X509KeyPair(own, ownKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
-	}
-	mine, foreign := shows(ca), shows(stranger)
+	mine, foreign := ca.client(t), stranger.client(t)
 	configure := func(t *testing.T, c *controlPlane, p *plane) {
 		c.set(clusterOf("echo"), assignment("echo", backend(t).Listener.Addr()),
 			routes("http", host("*", forward(prefix("/"), "echo"))),
@@ -126,31 +164,8 @@ func TestGuardedChain(t *testing.T) {
 			listener(t, "http", p.http), inspected(t, p.https), certificateSecret("safe.test", chain, key))
 	}
 	onEach(t, configure, func(t *testing.T, c *controlPlane, p *plane) {
-		fresh := func(config *tls.Config) string {
-			t.Helper()
-			config.ServerName = "safe.test"
-			k, err := keep(t, p.https, config)
-			if err != nil {
-				return ""
-			}
-			return k.ask()
-		}
-		is := func(what, got, want string) {
-			t.Helper()
-			if got != want {
-				t.Errorf("%s: %q, want %q", what, got, want)
-			}
-		}
-		eventually := func(what string, config func() *tls.Config, want string) {
-			t.Helper()
-			got := ""
-			for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-				if got = fresh(config()); got == want {
-					return
-				}
-			}
-			t.Errorf("%s: %q, want %q", what, got, want)
-		}
+		h := handshakes{t, p.https}
+		is, fresh, eventually := h.is, h.fresh, h.eventually
 		early, err := keep(t, p.https, &tls.Config{ServerName: "safe.test"})
 		if err != nil {
 			t.Fatal(err)

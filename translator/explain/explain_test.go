@@ -172,8 +172,7 @@ func TestExplainDecides(t *testing.T) {
 		}
 		story, err := explain.Explain(gateway(t), nil, r)
 		if err != nil {
-			t.Errorf("%s: %v", tt.line, err)
-			continue
+			t.Fatalf("%s: %v", tt.line, err)
 		}
 		d := story.Decision
 		goes := strings.TrimSpace(d.Backend + " " + d.Path)
@@ -183,8 +182,8 @@ func TestExplainDecides(t *testing.T) {
 		if d.Status != tt.status || goes != tt.goes {
 			t.Errorf("%s: %d %q, want %d %q\n%s", tt.line, d.Status, goes, tt.status, tt.goes, story.Text())
 		}
-		if text := story.Text(); strings.Count(text, "\n") > 24 {
-			t.Errorf("%s: the text fills more than a screen:\n%s", tt.line, text)
+		if strings.Count(story.Text(), "\n") > 24 {
+			t.Errorf("%s: more than a screen:\n%s", tt.line, story.Text())
 		}
 		if _, err := json.Marshal(story); err != nil {
 			t.Errorf("%s: %v", tt.line, err)
