@@ -60,6 +60,7 @@ const (
 	CodePlainHTTP        Code = "P6007"
 	CodeTLSVersion       Code = "P6008"
 	CodeTLSShared        Code = "P6009"
+	CodeNoHTTPSEntry     Code = "P6010"
 )
 
 // Page is what the registry says of a code; it becomes the code's page in docs/diagnostics.

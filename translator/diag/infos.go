@@ -105,4 +105,6 @@ var infos = []Page{
 		"The version is 1.2 or 1.3; any other value closes the Ingress's routes, rather than let connections in that it meant to keep out. A version below --tls-min-version changes nothing, which is an info only."},
 	{CodeTLSShared, Info, "TLS settings that another Ingress asked for",
 		"TLS settings belong to a host, so an Ingress's rules for the host are reached over HTTPS only by connections that meet the settings another Ingress gave it; while those cannot be applied, they answer 503. And an exact host without settings does not fall through to a wildcard that has some: what the wildcard's rules match answers 421 there."},
+	{CodeNoHTTPSEntry, Warning, "an annotation for HTTPS on an Ingress that is not served over it",
+		"HSTS and a minimum TLS version say something of HTTPS only, and the Ingress is served on plain HTTP entries: the https entry is closed, or the Ingress names its entries and leaves it out. A client CA there is P6007."},
 }

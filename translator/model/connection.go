@@ -64,6 +64,8 @@ type HSTS struct {
 	IncludeSubDomains bool
 	// Preload is no part of the RFC: it agrees to the lists that browsers are built with.
 	Preload bool
+	// Origin is the annotation.
+	Origin diag.Origin
 }
 
 // String is the header's value.

@@ -78,6 +78,7 @@ func settleConnections(in Input, claims []model.Claim) *connectionResolver {
 	}
 	all := make([]asked, len(claims))
 	for i := range claims {
+		r.sayWithoutHTTPS(claims[i])
 		all[i] = r.read(claims[i])
 	}
 	for i := range claims {
@@ -90,6 +91,31 @@ func settleConnections(in Input, claims []model.Claim) *connectionResolver {
 		}
 	}
 	return r
+}
+
+// sayWithoutHTTPS tells what asks something of HTTPS and is on entries without TLS only. A client CA closes the routes
+// there, which onEntry says.
+func (r *connectionResolver) sayWithoutHTTPS(c model.Claim) {
+	served := false
+	for _, e := range r.in.Settings.Entries {
+		if onEntry(c, e) && e.TLS {
+			return
+		}
+		served = served || onEntry(c, e)
+	}
+	if !served {
+		return
+	}
+	without := func(what string, at diag.Origin) {
+		r.say(diag.New(diag.CodeNoHTTPSEntry, at, what+" is of HTTPS, and the Ingress is served over plain HTTP only",
+			"it has no effect", "serve the Ingress on the https entry, or remove it"))
+	}
+	if hsts := c.Policies.HSTS; hsts != nil {
+		without("Strict-Transport-Security", hsts.Origin)
+	}
+	if wants := c.Policies.Connection; wants.MinVersion != "" && wants.Closed == nil {
+		without("a minimum TLS version", wants.Origins[len(wants.Origins)-1])
+	}
 }
 
 // read looks up what a claim asks for.

@@ -72,6 +72,7 @@ func annotateEntry(r *dialect.Reader, namespace string, shape dialect.Shape) dia
 				"it has no effect", "write "+hstsForms))
 			return shape
 		}
+		hsts.Origin = at
 		shape.Policies.HSTS = &hsts
 		shape.Annotations = append(shape.Annotations, at)
 	}
