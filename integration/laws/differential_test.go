@@ -229,7 +229,7 @@ func (s *session) smallest(t *testing.T, w worlds.World, p casetest.Probe) []byt
 		}
 	}
 	want := answer(t, s.publish(t, w), p).Want()
-	return w.Case("TODO: what it shows, and why that is right.", p.Text()+"\n"+want.Text())
+	return w.Case("Found by TestJudgesAgree: say here what it shows, and why that is right.", p.Text()+"\n"+want.Text())
 }
 
 // TestDisagreementsAreFound: a judge that ignores all rules without a host is found out, and the case that is written
