@@ -66,6 +66,7 @@ var headings = map[diag.State]string{
 	diag.StateBadValue:        "has a value that cannot be used",
 	diag.StateUnknown:         "unknown to its dialect: it has no effect",
 	diag.StateNotYet:          "not applied yet: the routes are served without it",
+	diag.StateRefused:         "refused: the routes are served without it",
 	diag.StateOtherController: "for an ingress controller that Postern does not stand in for: it has no effect",
 	diag.StateWithoutEffect:   "without effect: another one counts, or there is nothing that it could act on",
 	diag.StateApproximated:    "applied, with a difference",

@@ -216,7 +216,7 @@ func TestDecode(t *testing.T) {
 		t.Errorf("domains and headers %s", got)
 	}
 	first, last := rc.VirtualHosts[0].Routes[0], rc.VirtualHosts[0].Routes[3]
-	if f := first.Action.(*Forward); !f.Retry || !slices.Equal(f.Clusters, []WeightedCluster{{"c", 1, "h"}}) || first.Scripts.Prefix != "/k8s" || *first.Scripts.Base != (Base{"/a&amp;b", true}) || first.Match.Headers[0].Name != ":method" {
+	if f := first.Action.(*Forward); !f.Retry || !slices.Equal(f.Clusters, []WeightedCluster{{"c", 1, "h"}}) || first.Filters.Scripts.Prefix != "/k8s" || *first.Filters.Scripts.Base != (Base{"/a&amp;b", true}) || first.Match.Headers[0].Name != ":method" {
 		t.Errorf("route %+v", first)
 	}
 	if f := last.Action.(*Forward); f.RegexRewrite.ReplaceAllString("/rx/y", f.Substitution) != `/x$\/y` {

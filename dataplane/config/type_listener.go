@@ -7,9 +7,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
-	rbacfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
-	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
@@ -218,7 +215,7 @@ func decodeManager(m *hcmv3.HttpConnectionManager, at string) (ConnectionManager
 		}
 		out.EarlyMutations = append(out.EarlyMutations, steps...)
 	}
-	if out.Denials, err = decodeFilters(m.GetHttpFilters(), at); err != nil {
+	if err := decodeFilters(&out, m.GetHttpFilters(), at); err != nil {
 		return ConnectionManager{}, err
 	}
 	for i, mapper := range m.GetLocalReplyConfig().GetMappers() {
@@ -253,45 +250,4 @@ func checkManagerValues(m *hcmv3.HttpConnectionManager, at string) error {
 		return only(at, "common_http_protocol_options.headers_with_underscores_action", "REJECT_REQUEST")
 	}
 	return requireADS(m.GetRds().GetConfigSource(), join(at, "rds.config_source"))
-}
-
-// decodeFilters admits the RBAC filter and the lua filter with known scripts, then the router. Whether the lua filter
-// stands disabled makes no difference: it has no script of its own, and a route that names one switches it on.
-func decodeFilters(filters []*hcmv3.HttpFilter, at string) ([]Denial, error) {
-	if len(filters) == 0 {
-		return nil, only(at, "http_filters", "a list that ends with the router")
-	}
-	var denials []Denial
-	last := len(filters) - 1
-	for i, f := range filters[:last] {
-		filterAt := index(at, "http_filters", i)
-		if f.GetTypedConfig().MessageIs(&rbacfilterv3.RBAC{}) {
-			if f.GetDisabled() {
-				return nil, only(filterAt, "disabled", false)
-			}
-			more, err := decodeRBAC(f.GetTypedConfig(), join(filterAt, "typed_config"))
-			if err != nil {
-				return nil, err
-			}
-			denials = append(denials, more...)
-			continue
-		}
-		lua := &luav3.Lua{}
-		filterAt, err := unpack(f.GetTypedConfig(), lua, join(filterAt, "typed_config"))
-		if err != nil {
-			return nil, err
-		}
-		if err := checkScripts(lua, filterAt); err != nil {
-			return nil, err
-		}
-	}
-	if filters[last].GetDisabled() {
-		return nil, only(index(at, "http_filters", last), "disabled", false)
-	}
-	router := &routerv3.Router{}
-	filterAt, err := unpack(filters[last].GetTypedConfig(), router, join(index(at, "http_filters", last), "typed_config"))
-	if err == nil && !router.GetSuppressEnvoyHeaders() {
-		err = only(filterAt, "suppress_envoy_headers", true)
-	}
-	return denials, err
 }

@@ -37,7 +37,7 @@ type Route struct {
 	RequestHeadersToRemove  []string // lower case
 	ResponseHeadersToAdd    []HeaderValue
 	ResponseHeadersToRemove []string // lower case
-	Scripts                 Scripts
+	Filters                 Filters
 }
 
 // A PathKind is how a route compares the path.
@@ -179,7 +179,7 @@ func decodeRoute(r *routev3.Route, at string) (Route, error) {
 	if route.ResponseHeadersToRemove, err = headerNames(r.GetResponseHeadersToRemove(), at, "response_headers_to_remove"); err != nil {
 		return Route{}, err
 	}
-	route.Scripts, err = decodeScripts(r.GetTypedPerFilterConfig(), join(at, "typed_per_filter_config"))
+	route.Filters, err = decodeRouteFilters(r.GetTypedPerFilterConfig(), join(at, "typed_per_filter_config"))
 	return route, err
 }
 

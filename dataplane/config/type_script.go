@@ -25,12 +25,6 @@ var scriptSHA256 = map[string]string{
 	BaseScript:   "27b8d816f54e97f5f164a994d7af120dcf7ae85bfe85676c50071b13c1870010",
 }
 
-// filterScript is the script that a route may name for each lua filter. Envoy lets a route name one for a filter.
-var filterScript = map[string]string{
-	"envoy.filters.http.lua":      PrefixScript,
-	"envoy.filters.http.lua.base": BaseScript,
-}
-
 // Scripts are what a route gives the scripts that it runs.
 type Scripts struct {
 	// Prefix is the filter context of prefix-v1; empty where the route does not run it.
@@ -60,49 +54,42 @@ func checkScripts(lua *luav3.Lua, at string) error {
 	return nil
 }
 
-// decodeScripts reads the filter contexts of a route.
-func decodeScripts(configs map[string]*anypb.Any, at string) (Scripts, error) {
-	var out Scripts
-	for _, filter := range slices.Sorted(maps.Keys(configs)) {
-		at := fmt.Sprintf("%s[%q]", at, filter)
-		script, known := filterScript[filter]
-		if !known {
-			return Scripts{}, unsupported(at)
-		}
-		perRoute := &luav3.LuaPerRoute{}
-		at, err := unpack(configs[filter], perRoute, at)
-		if err != nil {
-			return Scripts{}, err
-		}
-		if perRoute.GetName() != script {
-			return Scripts{}, only(at, "name", script)
-		}
-		context := perRoute.GetFilterContext().GetFields()
-		prefix := context["prefix"].GetStringValue()
-		switch script {
-		case PrefixScript:
-			if len(context) != 1 || !strings.HasPrefix(prefix, "/") {
-				return Scripts{}, only(at, "filter_context", "one string, prefix, that begins with a slash,")
-			}
-			out.Prefix = prefix
-		case BaseScript:
-			if out.Base, err = decodeBase(context, at); err != nil {
-				return Scripts{}, err
-			}
-		}
+// runScript reads the filter context that a route gives the script which it runs.
+func runScript(script string, body *anypb.Any, at string) (map[string]*structpb.Value, string, error) {
+	perRoute := &luav3.LuaPerRoute{}
+	at, err := unpack(body, perRoute, at)
+	if err == nil && perRoute.GetName() != script {
+		err = only(at, "name", script)
 	}
-	return out, nil
+	return perRoute.GetFilterContext().GetFields(), at, err
 }
 
-func decodeBase(context map[string]*structpb.Value, at string) (*Base, error) {
+func decodePrefix(out *Filters, body *anypb.Any, at string) error {
+	context, at, err := runScript(PrefixScript, body, at)
+	if err != nil {
+		return err
+	}
+	out.Scripts.Prefix = context["prefix"].GetStringValue()
+	if len(context) != 1 || !strings.HasPrefix(out.Scripts.Prefix, "/") {
+		return only(at, "filter_context", "one string, prefix, that begins with a slash,")
+	}
+	return nil
+}
+
+func decodeBase(out *Filters, body *anypb.Any, at string) error {
+	context, at, err := runScript(BaseScript, body, at)
+	if err != nil {
+		return err
+	}
 	base := &Base{Prefix: context["prefix"].GetStringValue(), Insert: context["insert"].GetBoolValue()}
 	fields := 1
 	if base.Insert {
 		fields++
 	}
 	if len(context) != fields || !strings.HasPrefix(base.Prefix, "/") || strings.ContainsAny(base.Prefix, "\"'<>") {
-		return nil, only(at, "filter_context",
+		return only(at, "filter_context",
 			"prefix, a string that begins with a slash and is escaped for HTML, and insert, which is true or absent,")
 	}
-	return base, nil
+	out.Scripts.Base = base
+	return nil
 }

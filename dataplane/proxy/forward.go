@@ -68,8 +68,8 @@ func (x *exchange) forward(f *config.Forward) {
 			}
 			sent.Status = response.StatusCode
 			x.respond(response.Header, sent)
-			if x.route.Scripts.Base != nil {
-				rewriteBase(x.route.Scripts.Base, response)
+			if x.route.Filters.Scripts.Base != nil {
+				rewriteBase(x.route.Filters.Scripts.Base, response)
 			}
 			if _, typed := response.Header["Content-Type"]; !typed {
 				x.w.Header()["Content-Type"] = nil // or net/http would guess one

@@ -246,7 +246,7 @@ func (x *exchange) replyByRoute(status int, v config.Values) {
 // respond changes the headers of an answer as the route says, then runs its script: the order of Envoy's filters.
 func (x *exchange) respond(h http.Header, v config.Values) {
 	change(h, x.route.ResponseHeadersToRemove, x.route.ResponseHeadersToAdd, v)
-	if prefix := x.route.Scripts.Prefix; prefix != "" {
+	if prefix := x.route.Filters.Scripts.Prefix; prefix != "" {
 		prefixV1(h, prefix, x.authority)
 	}
 }

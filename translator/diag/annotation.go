@@ -14,6 +14,8 @@ const (
 	StateUnknown
 	// StateNotYet is one that Postern knows and does not apply yet.
 	StateNotYet
+	// StateRefused is one that Postern knows and never applies.
+	StateRefused
 	// StateOtherController is one of an ingress controller that Postern does not stand in for.
 	StateOtherController
 	// StateWithoutEffect is one in whose place another counts, or that has nothing to act on.
@@ -40,7 +42,7 @@ func States() []State {
 // String is the state's name in reports, for programs to rely on.
 func (s State) String() string {
 	return [states]string{
-		"closes", "bad-value", "unknown", "not-yet", "other-controller", "without-effect", "approximated", "applied", "other-tool",
+		"closes", "bad-value", "unknown", "not-yet", "refused", "other-controller", "without-effect", "approximated", "applied", "other-tool",
 	}[s]
 }
 

@@ -60,6 +60,8 @@ func Read(t *Table, on Kind, annotations map[string]string, at func(key string) 
 			r.mark(diag.StateApproximated, entry.Note)
 		case NotYet:
 			r.notYet(whole, entry)
+		case Refused:
+			r.refused(whole, entry)
 		}
 	}
 	return r
@@ -163,6 +165,20 @@ func (r *Reader) notYet(whole string, entry Annotation) {
 	default:
 		r.Say(diag.New(diag.CodeNotYet, at, message, "the routes are served without it", ""))
 	}
+}
+
+// refused tells of an annotation that is never applied.
+func (r *Reader) refused(whole string, entry Annotation) {
+	at := r.at(whole)
+	r.mark(diag.StateRefused, entry.Note)
+	d := diag.New(diag.CodeRefusedAnnot, at, whole+" is not applied: "+entry.Note, "the routes are served without it", "remove it")
+	if entry.Restricts {
+		d = d.At(diag.Error)
+		d.Effect, d.Fix = "its routes answer 503, because it restricts access", "remove it if the routes may be open"
+		r.Close(d)
+		return
+	}
+	r.Say(d)
 }
 
 // admitsEveryone says whether a list of allowed source ranges holds every IPv4 and every IPv6 address.

@@ -21,10 +21,15 @@ const (
 	Approximated
 	// NotYet is known and has no effect yet.
 	NotYet
+	// Refused is known and never applied; Note says why, and what to use in its place. One that restricts access closes
+	// its routes.
+	Refused
 )
 
 // String names the level as reports do.
-func (s Support) String() string { return [...]string{"applied", "approximated", "not yet"}[s] }
+func (s Support) String() string {
+	return [...]string{"applied", "approximated", "not yet", "refused"}[s]
+}
 
 // Kind is a kind of object that an annotation stands on.
 type Kind string
@@ -55,8 +60,12 @@ type Annotation struct {
 	// Type says what values it takes, in words.
 	Type    string
 	Support Support
-	// Note says how an approximated annotation differs.
+	// Note says how an approximated annotation differs, or why one is refused.
 	Note string
+	// Family is the name of the page of docs that has the entry.
+	Family string
+	// Case is the case, below translator/testdata, in which the annotation stands: the docs take their example from it.
+	Case string
 	// Restricts marks what limits who may use a route: while not applied, it closes the route.
 	Restricts bool
 	// Protects marks what makes a connection safer: a key that is nearly it closes the route.

@@ -2,14 +2,12 @@ package envoy
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
-	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	sniv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/cert_mappers/sni/v3"
@@ -36,7 +34,6 @@ const (
 	requestHeadersTimeout     = 10 * time.Second
 	delayedCloseTimeout       = time.Second
 	handshakeTimeout          = 10 * time.Second
-	routerFilterName          = "envoy.filters.http.router"
 	connectionManagerName     = "envoy.filters.network.http_connection_manager"
 	earlyHeaderMutationName   = "envoy.http.early_header_mutation.header_mutation"
 	transportSocketName       = "envoy.transport_sockets.tls"
@@ -159,9 +156,7 @@ func connectionManager(c chain) *hcmv3.HttpConnectionManager {
 		LocalReplyConfig:              localReplies(),
 		AccessLog:                     []*accesslogv3.AccessLog{failureLog()},
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{headerMutation(c.entry, c.from)},
-		HttpFilters: slices.Concat([]*hcmv3.HttpFilter{malformedFilter()}, scriptFilters(), []*hcmv3.HttpFilter{{
-			Name: routerFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&routerv3.Router{SuppressEnvoyHeaders: true})},
-		}}),
+		HttpFilters:                   httpFilters(),
 	}
 }
 

@@ -44,6 +44,7 @@ func (b *routeBuilder) emit(match *routev3.RouteMatch, more []*routev3.HeaderMat
 	match.Headers = slices.Concat(b.under, more)
 	r := &routev3.Route{Match: match, Metadata: originMetadata(b.route.Origins)}
 	fill(r)
+	b.routeFilters(r)
 	if b.route.HSTS != nil {
 		r.ResponseHeadersToAdd = append(r.ResponseHeadersToAdd, overwriteHeader("strict-transport-security", b.route.HSTS.String()))
 	}

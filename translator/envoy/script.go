@@ -6,7 +6,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
@@ -39,9 +38,7 @@ func scriptFilters() []*hcmv3.HttpFilter {
 		lua := &luav3.Lua{SourceCodes: map[string]*corev3.DataSource{
 			script: {Specifier: &corev3.DataSource_InlineString{InlineString: source}},
 		}}
-		return &hcmv3.HttpFilter{
-			Name: name, Disabled: true, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(lua)},
-		}
+		return disabled(name, lua)
 	}
 	return []*hcmv3.HttpFilter{
 		filter(prefixFilterName, PrefixScript, prefixScript),
@@ -50,8 +47,8 @@ func scriptFilters() []*hcmv3.HttpFilter {
 }
 
 // runScript is a route's configuration of the lua filter of a script: its name and what it reads.
-func runScript(name string, context map[string]*structpb.Value) *anypb.Any {
-	return typed(&luav3.LuaPerRoute{
+func runScript(name string, context map[string]*structpb.Value) *luav3.LuaPerRoute {
+	return &luav3.LuaPerRoute{
 		Override: &luav3.LuaPerRoute_Name{Name: name}, FilterContext: &structpb.Struct{Fields: context},
-	})
+	}
 }

@@ -6,7 +6,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/postern-gateway/postern/translator/model"
@@ -57,9 +56,7 @@ func (b *routeBuilder) stripped(f *model.Forward) {
 
 // putUnder has the script put Location and cookie paths of the response under the prefix.
 func putUnder(prefix string, r *routev3.Route) {
-	r.TypedPerFilterConfig = map[string]*anypb.Any{
-		prefixFilterName: runScript(PrefixScript, map[string]*structpb.Value{"prefix": structpb.NewStringValue(prefix)}),
-	}
+	switchOn(r, prefixFilterName, runScript(PrefixScript, map[string]*structpb.Value{"prefix": structpb.NewStringValue(prefix)}))
 }
 
 // rewriteBase has the script put the base element of pages under the prefix; it reads only what is not compressed.
@@ -71,5 +68,5 @@ func rewriteBase(prefix string, r *routev3.Route) {
 		context["insert"] = structpb.NewBoolValue(true)
 	}
 	r.RequestHeadersToAdd = append(r.RequestHeadersToAdd, overwriteHeader("accept-encoding", "identity"))
-	r.TypedPerFilterConfig[baseFilterName] = runScript(BaseScript, context)
+	switchOn(r, baseFilterName, runScript(BaseScript, context))
 }

@@ -188,17 +188,21 @@ func (n *narrator) answer(r model.Route) {
 			n.story.Origins = append(n.story.Origins, action.Origin)
 		}
 	case *model.Forward:
-		if n.redirectsToHTTPS(r) {
-			return
-		}
-		if n.wantsSlash(r, action) {
-			n.redirectToSlash(action)
-			return
+		for _, answers := range forwardSteps {
+			if answers(n, r, action) {
+				return
+			}
 		}
 		n.forward(r, action)
 	default:
 		panic(fmt.Sprintf("explain: unknown action %T", action))
 	}
+}
+
+// forwardSteps are what may answer in a backend's place, in the order in which a request meets them.
+var forwardSteps = []func(*narrator, model.Route, *model.Forward) bool{
+	func(n *narrator, r model.Route, _ *model.Forward) bool { return n.redirectsToHTTPS(r) },
+	(*narrator).redirectsToSlash,
 }
 
 // redirects choose their status by the method: a client may turn any method but GET and HEAD into GET on 301 and 302.
@@ -247,6 +251,14 @@ func (n *narrator) wantsSlash(r model.Route, f *model.Forward) bool {
 	path, _, _ := strings.Cut(n.target.path, "?")
 	return n.gateway.Edge.SlashRedirect && f.Strip != nil && r.Path.Kind != model.PathExact &&
 		n.reading() && spelling(path) == f.Strip.Prefix
+}
+
+func (n *narrator) redirectsToSlash(r model.Route, f *model.Forward) bool {
+	if !n.wantsSlash(r, f) {
+		return false
+	}
+	n.redirectToSlash(f)
+	return true
 }
 
 func (n *narrator) redirectToSlash(f *model.Forward) {

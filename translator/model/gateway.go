@@ -98,6 +98,8 @@ type HostRoutes struct {
 type Route struct {
 	Path   PathMatch
 	Action Action
+	// RoutePolicies hold where the action is a Forward.
+	RoutePolicies
 	// HTTPSRedirect, on an entry without TLS, answers whatever did not come over HTTPS. Beside a Closed it is nil, but for
 	// a route that is closed only where no client certificate can be asked for.
 	HTTPSRedirect *HTTPSRedirect

@@ -92,6 +92,7 @@ type Strip struct {
 
 // Policies are what a claim asks for beyond its backend.
 type Policies struct {
+	RoutePolicies
 	HTTPSRedirect *HTTPSRedirect
 	// Strip is nil where the path goes to the backend as it came.
 	Strip *Strip

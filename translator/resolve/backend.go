@@ -71,6 +71,7 @@ func (r *backendResolver) route(c model.Claim) model.Route {
 	}
 	r.checkRedirect(c.Policies.HTTPSRedirect)
 	route.Action = &model.Forward{Targets: targets, Strip: c.Policies.Strip, ReplacePath: c.Policies.ReplacePath}
+	route.RoutePolicies = c.Policies.RoutePolicies
 	route.HTTPSRedirect = c.Policies.HTTPSRedirect
 	return route
 }

@@ -73,6 +73,7 @@ func orderHost(host model.Host, rs []ranked) ([]model.Route, []diag.D) {
 		if !taken {
 			winner[r.route.Path] = len(out)
 			out = append(out, r.route)
+			out = append(out, otherSpellings(r.route)...)
 			ds = append(ds, sharedPath(host, r.route)...)
 			continue
 		}
@@ -83,6 +84,20 @@ func orderHost(host model.Host, rs []ranked) ([]model.Route, []diag.D) {
 		}
 	}
 	return out, ds
+}
+
+// otherSpellings closes what some backend reads as a restricted path and the route's own match does not take: tried right
+// behind the route, it keeps a broader one, which may be open, from serving it.
+func otherSpellings(r model.Route) []model.Route {
+	if _, forwards := r.Action.(*model.Forward); !forwards || len(r.Restricted) == 0 || r.Path == model.Prefix("/") {
+		return nil
+	}
+	at := r.Restricted[0]
+	return []model.Route{{
+		Path: r.Path, Object: r.Object, Priority: r.Priority, Weight: r.Weight, RuleLength: r.RuleLength,
+		Action:  &model.Closed{Reason: "another spelling of a path to which access is restricted", Code: diag.CodeOtherSpelling, Origin: at},
+		Origins: model.Origins{r.Origins[0], at},
+	}}
 }
 
 func standIn(c model.Claim) int {

@@ -60,25 +60,6 @@ var notYet = []dialect.Annotation{
 	service("responseforwarding-flushinterval", "a duration", "How often a response is flushed."),
 }
 
-// laterTraefik are annotations of Traefik 2 and 3, which share the prefix. A middleware may be what guards the
-// route, so it closes.
-var laterTraefik = []dialect.Annotation{
-	ingress("router.entrypoints", "a list", "Traefik 2 and 3: entry points."),
-	restricting(ingress("router.middlewares", "a list", "Traefik 2 and 3: middlewares, authentication among them.")),
-	ingress("router.priority", "a number", "Traefik 2 and 3: order of routers."),
-	ingress("router.pathmatcher", "PathPrefix or Path", "Traefik 2 and 3: how paths match."),
-	ingress("router.rulesyntax", "v2 or v3", "Traefik 3: the syntax of rules."),
-	ingress("router.tls", "true or false", "Traefik 2 and 3: TLS."),
-	ingress("router.tls.certresolver", "a name", "Traefik 2 and 3: where certificates come from."),
-	ingress("router.tls.domains.0.main", "a host", "Traefik 2 and 3: a certificate's domain."),
-	restricting(ingress("router.tls.options", "a name", "Traefik 2 and 3: TLS options, client certificates among them.")),
-	service("service.passhostheader", "true or false", "Traefik 2 and 3: Host towards the backend."),
-	service("service.serversscheme", "http, https or h2c", "Traefik 2 and 3: how the backend is spoken to."),
-	service("service.serverstransport", "a name", "Traefik 2 and 3: TLS towards the backend."),
-	service("service.sticky.cookie", "true or false", "Traefik 2 and 3: affinity."),
-	service("service.sticky.cookie.name", "a name", "Traefik 2 and 3: affinity cookie."),
-}
-
 func ingress(key, valueType, doc string) dialect.Annotation {
 	return dialect.Annotation{Key: key, On: dialect.OnIngress, Type: valueType, Support: dialect.NotYet, Doc: doc}
 }
@@ -91,9 +72,4 @@ func aliased(key, alias, valueType, doc string) dialect.Annotation {
 
 func service(key, valueType, doc string, aliases ...string) dialect.Annotation {
 	return dialect.Annotation{Key: key, On: dialect.OnService, Type: valueType, Support: dialect.NotYet, Doc: doc, Aliases: aliases}
-}
-
-func restricting(a dialect.Annotation) dialect.Annotation {
-	a.Restricts = true
-	return a
 }

@@ -1,0 +1,99 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// Filters are what a route asks of the HTTP filters that it switches on.
+type Filters struct {
+	Scripts Scripts
+}
+
+// An httpFilter is an HTTP filter that the Go data plane knows.
+type httpFilter struct {
+	name string
+	// listener reads the filter's own configuration.
+	listener func(m *ConnectionManager, body *anypb.Any, at string) error
+	// route reads a route's configuration of the filter, by which the route switches it on; nil where the filter works on
+	// every route.
+	route func(out *Filters, body *anypb.Any, at string) error
+}
+
+// httpFilters are in the order in which a request meets them, which is fixed in the Go data plane.
+var httpFilters = []httpFilter{
+	{name: "envoy.filters.http.rbac", listener: decodeDenials},
+	{name: "envoy.filters.http.lua", listener: decodeLua, route: decodePrefix},
+	{name: "envoy.filters.http.lua.base", listener: decodeLua, route: decodeBase},
+	{name: "envoy.filters.http.router", listener: decodeRouter},
+}
+
+// decodeFilters reads a list of known filters that ends with the router. Whether one that routes switch on stands
+// disabled makes no difference: by itself it does nothing, which its decoder checks.
+func decodeFilters(out *ConnectionManager, filters []*hcmv3.HttpFilter, at string) error {
+	next := 0
+	for i, f := range filters {
+		at := index(at, "http_filters", i)
+		j := slices.IndexFunc(httpFilters[next:], func(known httpFilter) bool { return known.name == f.GetName() })
+		if j < 0 {
+			return fmt.Errorf("%s: a filter %q is not supported here by the Go data plane", join(at, "name"), f.GetName())
+		}
+		known := httpFilters[next+j]
+		next += j + 1
+		if f.GetDisabled() && known.route == nil {
+			return only(at, "disabled", false)
+		}
+		if err := known.listener(out, f.GetTypedConfig(), join(at, "typed_config")); err != nil {
+			return err
+		}
+	}
+	if next != len(httpFilters) || len(filters) == 0 {
+		return only(at, "http_filters", "a list that ends with the router")
+	}
+	return nil
+}
+
+func decodeDenials(m *ConnectionManager, body *anypb.Any, at string) (err error) {
+	m.Denials, err = decodeRBAC(body, at)
+	return err
+}
+
+func decodeLua(_ *ConnectionManager, body *anypb.Any, at string) error {
+	lua := &luav3.Lua{}
+	at, err := unpack(body, lua, at)
+	if err != nil {
+		return err
+	}
+	return checkScripts(lua, at)
+}
+
+func decodeRouter(_ *ConnectionManager, body *anypb.Any, at string) error {
+	router := &routerv3.Router{}
+	at, err := unpack(body, router, at)
+	if err == nil && !router.GetSuppressEnvoyHeaders() {
+		err = only(at, "suppress_envoy_headers", true)
+	}
+	return err
+}
+
+// decodeRouteFilters reads what a route asks of the filters that it switches on.
+func decodeRouteFilters(configs map[string]*anypb.Any, at string) (Filters, error) {
+	var out Filters
+	for _, name := range slices.Sorted(maps.Keys(configs)) {
+		at := fmt.Sprintf("%s[%q]", at, name)
+		i := slices.IndexFunc(httpFilters, func(known httpFilter) bool { return known.name == name && known.route != nil })
+		if i < 0 {
+			return Filters{}, unsupported(at)
+		}
+		if err := httpFilters[i].route(&out, configs[name], at); err != nil {
+			return Filters{}, err
+		}
+	}
+	return out, nil
+}

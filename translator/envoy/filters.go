@@ -1,0 +1,45 @@
+package envoy
+
+import (
+	"slices"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+const routerFilterName = "envoy.filters.http.router"
+
+// httpFilters are the filters of every connection manager, in the order in which they see a request; an answer passes them
+// the other way. They are the same in every listener, whatever the Ingresses ask for: all but the first and the last
+// are disabled, and a route switches on those that it needs (routeFilters).
+func httpFilters() []*hcmv3.HttpFilter {
+	return slices.Concat(
+		[]*hcmv3.HttpFilter{malformedFilter()},
+		scriptFilters(),
+		[]*hcmv3.HttpFilter{{
+			Name: routerFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&routerv3.Router{SuppressEnvoyHeaders: true})},
+		}},
+	)
+}
+
+// disabled is a filter that does nothing but on the routes that configure it.
+func disabled(name string, m proto.Message) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{Name: name, Disabled: true, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(m)}}
+}
+
+// switchOn configures a filter for a route.
+func switchOn(r *routev3.Route, filter string, perRoute proto.Message) {
+	if r.TypedPerFilterConfig == nil {
+		r.TypedPerFilterConfig = map[string]*anypb.Any{}
+	}
+	r.TypedPerFilterConfig[filter] = typed(perRoute)
+}
+
+// routeFilters switches on the filters that a route of Envoy needs for the policies of the route that it renders. A
+// redirect is answered by the router, which is the last filter: what stands before redirects in the order of effects
+// holds for them too, the rest for requests that go on to a backend.
+func (b *routeBuilder) routeFilters(r *routev3.Route) {
+}

@@ -1,0 +1,8 @@
+package model
+
+// RoutePolicies are what a claim asks of its route, as the route has it too.
+type RoutePolicies struct {
+	// Restricted are the annotations that limit who may use the route, and are applied. Of such a route every other
+	// spelling of its path is closed, because a backend may read it as the path while Envoy does not.
+	Restricted Origins
+}
