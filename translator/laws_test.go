@@ -22,6 +22,9 @@ import (
 	"github.com/postern-gateway/postern/controlplane/casetest"
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/dialect"
+	"github.com/postern-gateway/postern/translator/dialect/native"
+	"github.com/postern-gateway/postern/translator/dialect/traefik"
 	"github.com/postern-gateway/postern/translator/envoy"
 	"github.com/postern-gateway/postern/translator/explain"
 	"github.com/postern-gateway/postern/translator/model"
@@ -256,6 +259,18 @@ func TestEveryCodeHasACase(t *testing.T) {
 		}
 		if !shown[string(info.Code)] {
 			t.Errorf("no case shows %s (%s)", info.Code, info.Title)
+		}
+	}
+}
+
+// TestEveryAnnotationHasACase: docs take an annotation's example from the case that its entry names, and docgen fails where
+// it does not stand there. What a dialect only lists has neither.
+func TestEveryAnnotationHasACase(t *testing.T) {
+	for _, table := range []*dialect.Table{traefik.Table, native.Table} {
+		for _, a := range table.Annotations {
+			if a.Support != dialect.NotYet && (a.Family == "" || a.Case == "") {
+				t.Errorf("%s %s on %s: no family, or no case", table.Name, a.Key, a.On)
+			}
 		}
 	}
 }

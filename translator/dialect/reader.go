@@ -97,7 +97,7 @@ func (r *Reader) close(reason string, code diag.Code, at diag.Origin) {
 }
 
 func (r *Reader) firstSpelling(a Annotation) string {
-	for _, whole := range r.table.spellings(a) {
+	for _, whole := range r.table.Spellings(a) {
 		if _, ok := r.annotations[whole]; ok {
 			return whole
 		}

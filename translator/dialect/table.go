@@ -122,8 +122,8 @@ func (t *Table) Speaks(annotations map[string]string) bool {
 	return false
 }
 
-// spellings are the whole keys of an entry in the order of lookup.
-func (t *Table) spellings(a Annotation) []string {
+// Spellings are the whole keys of an entry in the order of lookup.
+func (t *Table) Spellings(a Annotation) []string {
 	out := make([]string, 0, len(t.Prefixes)+len(a.Aliases))
 	for _, p := range t.Prefixes {
 		out = append(out, p+a.Key)

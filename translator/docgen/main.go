@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/postern-gateway/postern/translator/diag"
@@ -35,7 +34,9 @@ func write(docs string) error {
 	}
 	pages[filepath.Join("diagnostics", "README.md")] = diagnosticIndex()
 	for _, t := range []*dialect.Table{native.Table, traefik.Table, nginx.Table} {
-		pages[filepath.Join("annotations", t.Name+".md")] = annotationPage(t)
+		if err := annotationPages(t, pages); err != nil {
+			return err
+		}
 	}
 	for _, folder := range []string{"diagnostics", "annotations"} {
 		if err := os.RemoveAll(filepath.Join(docs, folder)); err != nil {
@@ -46,7 +47,11 @@ func write(docs string) error {
 		}
 	}
 	for name, text := range pages {
-		if err := os.WriteFile(filepath.Join(docs, name), []byte(text), 0o644); err != nil {
+		file := filepath.Join(docs, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			return err
 		}
 	}
@@ -70,34 +75,3 @@ func diagnosticIndex() string {
 	}
 	return b.String()
 }
-
-func annotationPage(t *dialect.Table) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s# Annotations: %s\n\n", generated, t.Name)
-	fmt.Fprintf(&b, "Prefixes, the first one found counts: `%s`.\n\n", strings.Join(t.Prefixes, "`, `"))
-	b.WriteString("While an annotation that restricts access is not applied, its routes answer 503: see [P3003](../diagnostics/P3003.md).\n\n")
-	b.WriteString("| annotation | on | values | support | effect |\n|---|---|---|---|---|\n")
-	entries := slices.Clone(t.Annotations)
-	slices.SortStableFunc(entries, func(a, b dialect.Annotation) int { return int(a.Support) - int(b.Support) })
-	for _, a := range entries {
-		support := a.Support.String()
-		if a.Restricts && a.Support == dialect.NotYet {
-			support += ", closes its routes"
-		}
-		effect := a.Doc
-		if a.Note != "" {
-			effect += " " + a.Note
-		}
-		if a.Example != "" {
-			effect += " Example: `" + a.Example + "`."
-		}
-		if len(a.Aliases) > 0 {
-			effect += " Also written `" + strings.Join(a.Aliases, "`, `") + "`."
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", a.Key, a.On, escape(a.Type), support, escape(effect))
-	}
-	return b.String()
-}
-
-// escape keeps a | from ending a table's cell.
-func escape(s string) string { return strings.ReplaceAll(s, "|", `\|`) }

@@ -14,16 +14,19 @@ const PreserveHost = "postern.dev/preserve-host"
 var backends = []dialect.Annotation{
 	{
 		Key: "preserve-host", On: dialect.OnIngress, Type: "true or false", Support: dialect.Applied,
+		Family: "backends", Case: "native/backend-protocol",
 		Doc:     "Whether the backend sees the client's Host; it does by default. With false it sees the name of its Service, or the ExternalName.",
 		Example: "false",
 	},
 	{
 		Key: "backend-protocol", On: dialect.OnIngress, Type: protocolForms, Support: dialect.Applied,
+		Family: "backends", Case: "native/backend-protocol",
 		Doc:     "How the backends of the Ingress are spoken to, whatever their Services say.",
 		Example: "https",
 	},
 	{
 		Key: "backend-protocol", On: dialect.OnService, Type: protocolForms, Support: dialect.Applied,
+		Family: "backends", Case: "native/backend-protocol",
 		Doc:     "How the Service is spoken to. Without it, its port's appProtocol says; without that, the Ingress's dialect.",
 		Example: "https",
 	},

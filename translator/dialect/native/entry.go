@@ -16,16 +16,19 @@ import (
 var entry = []dialect.Annotation{
 	{
 		Key: "client-ca-secret", On: dialect.OnIngress, Type: "name of a Secret of the Ingress's namespace, with ca.crt", Support: dialect.Applied, Restricts: true,
+		Family: "clients", Case: "entry-tls/client-ca",
 		Doc:     "HTTPS connections to the hosts of the Ingress must show a certificate that chains to one of these authorities. It holds for all HTTPS routes of the hosts, whoever wrote them. Over plain HTTP the Ingress's routes redirect to HTTPS where that is asked for, else they answer 503.",
 		Example: "client-ca",
 	},
 	{
 		Key: "tls-min-version", On: dialect.OnIngress, Type: tlsVersionForms, Support: dialect.Applied, Restricts: true,
+		Family: "clients", Case: "entry-tls/min-version",
 		Doc:     "The lowest version of TLS that clients of the hosts of the Ingress may speak, where it is above --tls-min-version. It holds for all HTTPS routes of the hosts, whoever wrote them.",
 		Example: "1.3",
 	},
 	{
 		Key: "hsts", On: dialect.OnIngress, Type: hstsForms, Support: dialect.Applied,
+		Family: "clients", Case: "entry-tls/hsts",
 		Doc:     "The header Strict-Transport-Security on every answer of the Ingress's routes over HTTPS, in place of the backend's own.",
 		Example: "max-age=31536000; includeSubDomains",
 	},

@@ -16,12 +16,14 @@ const allowExternalNameFrom = "allow-external-name-from"
 var externalNames = []dialect.Annotation{
 	{
 		Key: allowExternalNameFrom, On: dialect.OnService, Type: "a list of namespaces", Support: dialect.Applied,
+		Family: "external names", Case: "externalname/same-namespace",
 		Doc: "With --external-name same-namespace, the other namespaces whose ExternalName Services may lead to this Service. " +
 			"There is no wildcard.",
 		Example: "shop,blog",
 	},
 	{
 		Key: allowExternalNameFrom, On: dialect.OnNamespace, Type: "a list of namespaces", Support: dialect.Applied,
+		Family: "external names", Case: "externalname/same-namespace",
 		Doc: "With --external-name same-namespace, the other namespaces whose ExternalName Services may lead to any Service of this one. " +
 			"There is no wildcard.",
 		Example: "shop,blog",

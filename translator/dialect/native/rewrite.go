@@ -15,12 +15,14 @@ import (
 var rewrites = []dialect.Annotation{
 	{
 		Key: "strip-prefix", On: dialect.OnIngress, Type: "true or false", Support: dialect.Applied,
+		Family: "paths", Case: "native/strip-prefix",
 		Doc: "Whether the backends see the paths without the prefix that matched. Exact paths, and /, are left as they are. " +
 			"GET and HEAD of the prefix itself are redirected to its directory form, X-Forwarded-Prefix is sent, and Location and cookie paths are put under the prefix.",
 		Example: "true",
 	},
 	{
 		Key: "rewrite-base", On: dialect.OnIngress, Type: "true or false", Support: dialect.Applied,
+		Family: "paths", Case: "prefix/base",
 		Doc: "Whether, where a prefix is stripped, the base element of HTML pages is put under it: `<base href=\"/\">` becomes `<base href=\"/k8s/\">`. " +
 			"The backends are asked for uncompressed answers.",
 		Example: "true",

@@ -17,31 +17,37 @@ import (
 var upstream = onBoth(
 	dialect.Annotation{
 		Key: "upstream-ca-secret", Type: "name of a Secret", Protects: true,
+		Family: "upstream TLS", Case: "upstream/ca",
 		Doc:     "The Secret of this namespace whose ca.crt holds the CAs that the backend's certificate must chain to, in place of --upstream-ca and the system's.",
 		Example: "backend-ca",
 	},
 	dialect.Annotation{
 		Key: "upstream-ca-configmap", Type: "name of a ConfigMap", Protects: true,
+		Family: "upstream TLS", Case: "upstream/ca",
 		Doc:     "The same from a ConfigMap. One of the two may be given.",
 		Example: "backend-ca",
 	},
 	dialect.Annotation{
 		Key: "upstream-client-secret", Type: "name of a Secret", Protects: true,
+		Family: "upstream TLS", Case: "upstream/client",
 		Doc:     "The Secret of this namespace with the client certificate, tls.crt and tls.key, that Postern shows to the backend.",
 		Example: "gateway-client",
 	},
 	dialect.Annotation{
 		Key: "upstream-tls-min-version", Type: versionForms, Protects: true,
+		Family: "upstream TLS", Case: "upstream/version",
 		Doc:     "The lowest version of TLS that is spoken to the backend; without it 1.2.",
 		Example: "1.3",
 	},
 	dialect.Annotation{
 		Key: "upstream-tls-name", Type: "DNS name", Protects: true,
+		Family: "upstream TLS", Case: "upstream/name",
 		Doc:     "The name that the backend's certificate must carry, sent as SNI too. Without it: the ExternalName's target, else SERVICE.NAMESPACE.svc with or without the cluster domain.",
 		Example: "backend.example.com",
 	},
 	dialect.Annotation{
 		Key: "upstream-insecure-skip-verify", Type: "true or false",
+		Family: "upstream TLS", Case: "upstream/skip",
 		Doc:     "Whether any certificate of the backend is accepted. Beside a CA it has no effect.",
 		Example: "true",
 	},

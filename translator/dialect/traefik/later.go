@@ -24,6 +24,7 @@ var laterTraefik = []dialect.Annotation{
 func later(on dialect.Kind, key, valueType, instead string) dialect.Annotation {
 	return dialect.Annotation{
 		Key: key, On: on, Type: valueType, Support: dialect.Refused,
+		Family: "later Traefik", Case: "traefik/later",
 		Doc: "An annotation of Traefik 2 and 3.", Note: "it belongs to Traefik 2 and 3; " + instead,
 	}
 }
