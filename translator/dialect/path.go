@@ -43,6 +43,9 @@ func CleanPath(p string) Cleaned {
 		p = strings.NewReplacer("%2f", "/", "%2F", "/", "%5c", "/", "%5C", "/", `\`, "/").Replace(p)
 	}
 	c.Path = encodePath(p, isPlain)
+	if before, _, found := strings.Cut(c.Path, "%00"); found {
+		c.Wrong, c.Path = "it holds a zero byte, which no request may", before
+	}
 	if clean := cleanSegments(c.Path); clean != c.Path {
 		c.Wrong, c.Path = "it holds // or a dot segment, which requests do not have once they are normalised", clean
 	}

@@ -30,6 +30,7 @@ func TestCleanPath(t *testing.T) {
 		{"/%2e%2e/b", "/b", false},
 		{"/a%2Fb", "/a/b", false},
 		{`/a\b`, "/a/b", false},
+		{"/a%00b", "/a", false},
 	} {
 		got := CleanPath(c.path)
 		if got.Path != c.want || (got.Wrong == "") != c.matchable || got.Cut {
