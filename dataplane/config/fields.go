@@ -72,7 +72,7 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 		"codec_type rds http_filters use_remote_address skip_xff_append normalize_path merge_slashes "+
 			"path_with_escaped_slashes_action strip_trailing_host_dot server_header_transformation "+
 			"common_http_protocol_options http2_protocol_options request_headers_timeout stream_idle_timeout max_request_headers_kb "+
-			"upgrade_configs local_reply_config early_header_mutation_extensions",
+			"upgrade_configs local_reply_config early_header_mutation_extensions original_ip_detection_extensions",
 		"stat_prefix", whyStats, "access_log", whyLog,
 		"delayed_close_timeout", whyTimeout, "drain_timeout", whyTimeout),
 	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":                                 fields("config_source route_config_name"),
@@ -84,10 +84,15 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 	"envoy.config.accesslog.v3.ExtensionFilter":                                                       fields("name typed_config"),
 	"envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter":                                 fields("expression"),
 	"envoy.extensions.filters.http.rbac.v3.RBAC":                                                      fields("rules"),
+	"envoy.extensions.filters.http.rbac.v3.RBACPerRoute":                                              fields("rbac"),
+	"envoy.config.rbac.v3.Permission.Set":                                                             fields("rules"),
+	"envoy.extensions.http.original_ip_detection.xff.v3.XffConfig":                                    fields("xff_trusted_cidrs skip_xff_append"),
+	"envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs":                              fields("cidrs"),
+	"envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig":                 fields("header_name"),
 	"envoy.config.rbac.v3.RBAC":                                                                       fields("action policies"),
 	"envoy.config.rbac.v3.Policy":                                                                     fields("permissions principals"),
-	"envoy.config.rbac.v3.Permission":                                                                 fields("header url_path not_rule"),
-	"envoy.config.rbac.v3.Principal":                                                                  fields("any"),
+	"envoy.config.rbac.v3.Permission":                                                                 fields("any header url_path and_rules or_rules not_rule"),
+	"envoy.config.rbac.v3.Principal":                                                                  fields("any direct_remote_ip remote_ip"),
 	"envoy.type.matcher.v3.PathMatcher":                                                               fields("path"),
 	"envoy.config.core.v3.SubstitutionFormatString":                                                   fields("text_format_source"),
 	"envoy.config.core.v3.HttpProtocolOptions": fields(

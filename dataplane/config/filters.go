@@ -14,6 +14,8 @@ import (
 // Filters are what a route asks of the HTTP filters that it switches on.
 type Filters struct {
 	Scripts Scripts
+	// Access is nil where everyone is admitted.
+	Access *Access
 }
 
 // An httpFilter is an HTTP filter that the Go data plane knows.
@@ -29,6 +31,7 @@ type httpFilter struct {
 // httpFilters are in the order in which a request meets them, which is fixed in the Go data plane.
 var httpFilters = []httpFilter{
 	{name: "envoy.filters.http.rbac", listener: decodeDenials},
+	{name: "envoy.filters.http.rbac.access", listener: decodeAccessFilter, route: decodeAccess},
 	{name: "envoy.filters.http.lua", listener: decodeLua, route: decodePrefix},
 	{name: "envoy.filters.http.lua.base", listener: decodeLua, route: decodeBase},
 	{name: "envoy.filters.http.router", listener: decodeRouter},

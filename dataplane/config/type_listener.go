@@ -66,7 +66,9 @@ var slashesActions = map[hcmv3.HttpConnectionManager_PathWithEscapedSlashesActio
 type ConnectionManager struct {
 	RouteConfig string // name of the RouteConfiguration
 	// UseRemoteAddress is set where the peer's own headers are not believed: it is a client, not a proxy of ours.
-	UseRemoteAddress      bool
+	UseRemoteAddress bool
+	// Client is nil where the peer is the client.
+	Client                *ClientDetection
 	IdleTimeout           time.Duration // of a connection between requests; 0 is none
 	RequestHeadersTimeout time.Duration // 0 is none
 	StreamIdleTimeout     time.Duration // of a request and its answer, or an upgraded connection; 0 is none
@@ -202,6 +204,12 @@ func decodeManager(m *hcmv3.HttpConnectionManager, at string) (ConnectionManager
 	var err error
 	if out.LocalReply, err = parseFormat(string(body), join(at, reply)); err != nil {
 		return ConnectionManager{}, err
+	}
+	if out.Client, err = decodeDetection(m.GetOriginalIpDetectionExtensions(), at); err != nil {
+		return ConnectionManager{}, err
+	}
+	if out.Client != nil && out.UseRemoteAddress {
+		return ConnectionManager{}, only(at, "use_remote_address", false)
 	}
 	for i, e := range m.GetEarlyHeaderMutationExtensions() {
 		mutation := &earlyv3.HeaderMutation{}

@@ -24,10 +24,13 @@ type Denial struct {
 	Permissions []Permission
 }
 
-// A Permission applies to requests with a header or a path: exactly one of the two is set.
+// A Permission is a rule on a request: exactly one of its fields but for Not is set.
 type Permission struct {
+	Any    bool
 	Header *HeaderMatch
 	Path   *StringMatch // of the path without its query
+	// All and Some are of rules of which all, or one at least, must apply.
+	All, Some []Permission
 	// Not has it apply to all other requests.
 	Not bool
 }
@@ -50,15 +53,27 @@ func decodeRBAC(body *anypb.Any, at string) ([]Denial, error) {
 		if len(principals) != 1 || !principals[0].GetAny() {
 			return nil, only(at, "principals", "any")
 		}
-		denial := Denial{Policy: name, Status: forbidden}
-		for i, p := range policies[name].GetPermissions() {
-			permission, err := decodePermission(p, index(at, "permissions", i))
-			if err != nil {
-				return nil, err
-			}
-			denial.Permissions = append(denial.Permissions, permission)
+		permissions, err := decodePermissions(policies[name].GetPermissions(), join(at, "permissions"))
+		if err != nil {
+			return nil, err
 		}
-		out = append(out, denial)
+		out = append(out, Denial{Policy: name, Status: forbidden, Permissions: permissions})
+	}
+	return out, nil
+}
+
+// decodePermissions reads rules; a list without any is refused, for it is easily read in two ways.
+func decodePermissions(rules []*rbacv3.Permission, at string) ([]Permission, error) {
+	if len(rules) == 0 {
+		return nil, fmt.Errorf("%s: the Go data plane supports only a list with one rule or more", at)
+	}
+	var out []Permission
+	for i, p := range rules {
+		permission, err := decodePermission(p, fmt.Sprintf("%s[%d]", at, i))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, permission)
 	}
 	return out, nil
 }
@@ -71,12 +86,23 @@ func decodePermission(p *rbacv3.Permission, at string) (Permission, error) {
 	case *rbacv3.Permission_UrlPath:
 		path, err := decodeStringMatch(rule.UrlPath.GetPath(), join(at, "url_path.path"))
 		return Permission{Path: &path}, err
+	case *rbacv3.Permission_Any:
+		if !rule.Any {
+			return Permission{}, only(at, "any", true)
+		}
+		return Permission{Any: true}, nil
+	case *rbacv3.Permission_AndRules:
+		all, err := decodePermissions(rule.AndRules.GetRules(), join(at, "and_rules.rules"))
+		return Permission{All: all}, err
+	case *rbacv3.Permission_OrRules:
+		some, err := decodePermissions(rule.OrRules.GetRules(), join(at, "or_rules.rules"))
+		return Permission{Some: some}, err
 	case *rbacv3.Permission_NotRule:
 		out, err := decodePermission(rule.NotRule, join(at, "not_rule"))
 		out.Not = !out.Not
 		return out, err
 	default:
-		return Permission{}, only(at, "rule", "header, url_path and not_rule")
+		return Permission{}, only(at, "rule", "any, header, url_path, and_rules, or_rules and not_rule")
 	}
 }
 

@@ -108,13 +108,7 @@ func TrimHostDot(authority string) string {
 }
 
 // Denies tells whether a policy refuses a request.
-func Denies(d config.Denial, r Request) bool {
-	path, _, _ := strings.Cut(r.Path, "?")
-	return slices.ContainsFunc(d.Permissions, func(p config.Permission) bool {
-		applies := p.Path != nil && String(*p.Path, path) || p.Header != nil && matchesHeader(p.Header, r)
-		return applies != p.Not
-	})
-}
+func Denies(d config.Denial, r Request) bool { return permits(d.Permissions, r) }
 
 func matches(m config.RouteMatch, r Request, path string) bool {
 	switch m.Kind {

@@ -78,6 +78,9 @@ func (x *exchange) serve() {
 	case x.upgrade == otherUpgrade, x.upgrade == webSocket && !x.manager.WebSocket:
 		x.replyBeforeRoute(http.StatusForbidden)
 		return
+	case !x.admitted():
+		x.replyBeforeRoute(http.StatusForbidden)
+		return
 	}
 	switch action := x.route.Action.(type) {
 	case *config.Forward:

@@ -186,12 +186,21 @@ func admitsEveryone(key, value string) bool {
 	if key != "whitelist-source-range" && key != "allowlist-source-range" {
 		return false
 	}
-	var v4, v6 bool
+	var ranges []netip.Prefix
 	for _, item := range strings.Split(value, ",") {
 		p, err := netip.ParsePrefix(strings.TrimSpace(item))
 		if err != nil {
 			return false
 		}
+		ranges = append(ranges, p)
+	}
+	return AdmitsEveryone(ranges)
+}
+
+// AdmitsEveryone says whether ranges hold every IPv4 and every IPv6 address.
+func AdmitsEveryone(ranges []netip.Prefix) bool {
+	var v4, v6 bool
+	for _, p := range ranges {
 		v4 = v4 || p.Bits() == 0 && p.Addr().Is4()
 		v6 = v6 || p.Bits() == 0 && p.Addr().Is6()
 	}

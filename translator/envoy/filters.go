@@ -18,6 +18,7 @@ const routerFilterName = "envoy.filters.http.router"
 func httpFilters() []*hcmv3.HttpFilter {
 	return slices.Concat(
 		[]*hcmv3.HttpFilter{malformedFilter()},
+		[]*hcmv3.HttpFilter{accessFilter()},
 		scriptFilters(),
 		[]*hcmv3.HttpFilter{{
 			Name: routerFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&routerv3.Router{SuppressEnvoyHeaders: true})},
@@ -42,4 +43,5 @@ func switchOn(r *routev3.Route, filter string, perRoute proto.Message) {
 // redirect is answered by the router, which is the last filter: what stands before redirects in the order of effects
 // holds for them too, the rest for requests that go on to a backend.
 func (b *routeBuilder) routeFilters(r *routev3.Route) {
+	limitAccess(r, b.route.Access)
 }

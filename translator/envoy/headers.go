@@ -63,6 +63,9 @@ func headerMutation(entry model.Entry, from peers) *corev3.TypedExtensionConfig 
 		appendHeader("x-forwarded-host", authority, set),
 		appendHeader("x-forwarded-port", strconv.Itoa(int(entry.PublicPort)), set),
 	)
+	if from == trusted {
+		ms = append(ms, appendHeader(unknownClientHeader, unknownClient, set))
+	}
 	return &corev3.TypedExtensionConfig{
 		Name:        earlyHeaderMutationName,
 		TypedConfig: typed(&earlyv3.HeaderMutation{Mutations: ms}),

@@ -126,18 +126,23 @@ func filterChain(c chain) *listenerv3.FilterChain {
 }
 
 func connectionManager(c chain) *hcmv3.HttpConnectionManager {
+	var detection []*corev3.TypedExtensionConfig
+	if c.from == trusted {
+		detection = clientDetection(c.edge.TrustedProxies)
+	}
 	return &hcmv3.HttpConnectionManager{
 		StatPrefix: c.entry.Name,
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
 			ConfigSource: ads(), RouteConfigName: routesName(c.entry, c.group),
 		}},
-		UseRemoteAddress:             wrapperspb.Bool(c.from == untrusted),
-		SkipXffAppend:                true,
-		NormalizePath:                wrapperspb.Bool(true),
-		MergeSlashes:                 true,
-		PathWithEscapedSlashesAction: slashesAction[c.edge.EscapedSlashes],
-		StripTrailingHostDot:         true,
-		ServerHeaderTransformation:   hcmv3.HttpConnectionManager_PASS_THROUGH,
+		UseRemoteAddress:              wrapperspb.Bool(c.from == untrusted),
+		SkipXffAppend:                 true,
+		OriginalIpDetectionExtensions: detection,
+		NormalizePath:                 wrapperspb.Bool(true),
+		MergeSlashes:                  true,
+		PathWithEscapedSlashesAction:  slashesAction[c.edge.EscapedSlashes],
+		StripTrailingHostDot:          true,
+		ServerHeaderTransformation:    hcmv3.HttpConnectionManager_PASS_THROUGH,
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			IdleTimeout:                  durationpb.New(connectionIdleTimeout),
 			MaxHeadersCount:              wrapperspb.UInt32(maxHeadersCount),

@@ -32,7 +32,7 @@ func routeConfiguration(name string, t model.Table, edge model.Edge, group model
 		out: &routev3.RouteConfiguration{
 			Name:                     name,
 			IgnorePortInHostMatching: true,
-			RequestHeadersToRemove:   []string{"x-envoy-external-address", "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count"},
+			RequestHeadersToRemove:   []string{"x-envoy-external-address", "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count", unknownClientHeader},
 		},
 	}
 	for _, h := range t.Exact {

@@ -146,6 +146,11 @@ func (n *narrator) tell() {
 		n.story.Decision = Decision{Status: http.StatusMisdirectedRequest, Reason: "the rules of " + of + " are only for connections under its TLS settings"}
 		return
 	}
+	if n.refusesAccess(*route) {
+		n.routed = true
+		n.addRouteHeaders()
+		return
+	}
 	n.answer(*route)
 	if route.HSTS != nil && n.table.Entry.TLS {
 		n.story.Decision = n.story.Decision.with(http.Header{"Strict-Transport-Security": {route.HSTS.String()}})

@@ -156,6 +156,7 @@ func routeText(r model.Route) string {
 	if r.Weight > 0 {
 		words = append(words, fmt.Sprintf("weight %d", r.Weight))
 	}
+	words = append(words, accessWords(r.Access)...)
 	if r.HTTPSRedirect != nil {
 		status := "302"
 		if r.HTTPSRedirect.Permanent {

@@ -5,4 +5,6 @@ type RoutePolicies struct {
 	// Restricted are the annotations that limit who may use the route, and are applied. Of such a route every other
 	// spelling of its path is closed, because a backend may read it as the path while Envoy does not.
 	Restricted Origins
+	// Access is nil where everyone may use the route.
+	Access *Access
 }

@@ -64,6 +64,7 @@ func Shape(ing source.Ingress, s dialect.Settings, protocol model.Protocol) (dia
 	readRouting(r, s, &shape)
 	readRedirects(r, &shape)
 	readBackends(r, &shape)
+	readAccess(r, &shape)
 	if shape.Closed == nil {
 		shape.Closed = r.Closed
 	}

@@ -1,0 +1,113 @@
+package explain
+
+import (
+	"cmp"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// addressesMax is how many addresses Envoy 1.40 reads in X-Forwarded-For, the peer's own included.
+const addressesMax = 20
+
+// client is the client's address as trusted proxies tell it; where they do not tell it legibly it is not valid, and the
+// reason is told.
+func (n *narrator) client() (netip.Addr, string) {
+	proxies := n.gateway.Edge.TrustedProxies
+	if !trusts(proxies, n.request.From) {
+		return n.request.From, ""
+	}
+	hops := strings.Split(strings.Join(n.headers.Values("X-Forwarded-For"), ","), ",")
+	slices.Reverse(hops)
+	for i, hop := range hops {
+		if i == addressesMax {
+			return netip.Addr{}, "X-Forwarded-For has too many addresses of trusted proxies"
+		}
+		hop = strings.Trim(hop, " \t")
+		addr, err := netip.ParseAddr(hop)
+		if err != nil || addr.Zone() != "" {
+			return netip.Addr{}, "X-Forwarded-For has no address where the client's would be"
+		}
+		if !trusts(proxies, addr) || i == len(hops)-1 {
+			return addr, ""
+		}
+	}
+	return netip.Addr{}, ""
+}
+
+// nobody is the address by which a client goes whose own cannot be read.
+var nobody = netip.MustParseAddr("100::")
+
+// refusesAccess answers a request that the route does not admit.
+func (n *narrator) refusesAccess(r model.Route) bool {
+	if r.Access == nil {
+		return false
+	}
+	if s := r.Access.Sources; s != nil && !n.admitsSource(*s) {
+		return true
+	}
+	return r.Access.Hosts != nil && !n.admitsHost(*r.Access.Hosts)
+}
+
+func (n *narrator) admitsSource(s model.Sources) bool {
+	addr, unread := n.request.From, ""
+	if s.Forwarded {
+		addr, unread = n.client()
+	}
+	if unread != "" {
+		addr = nobody
+	}
+	if slices.ContainsFunc(s.Ranges, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		n.note("%s admits %s", s.Origin.Annotation, addr)
+		return true
+	}
+	n.refuse(s.Origin, cmp.Or(unread, addr.String()+" is in none of its ranges"))
+	return false
+}
+
+func (n *narrator) admitsHost(h model.AllowedHosts) bool {
+	name := n.target.authority
+	for _, header := range h.Headers {
+		if said := strings.Join(n.headers.Values(header), ","); said != "" {
+			name = said
+			break
+		}
+	}
+	if slices.Contains(h.Names, strings.ToLower(name)) {
+		return true
+	}
+	n.refuse(h.Origin, name+" is none of its hosts")
+	return false
+}
+
+func (n *narrator) refuse(by diag.Origin, why string) {
+	n.addOrigins(model.Origins{by})
+	n.story.Decision = Decision{Status: http.StatusForbidden, Reason: by.Annotation + " refuses it: " + why}
+}
+
+// accessWords are the limits of a route as the printed model has them.
+func accessWords(a *model.Access) []string {
+	if a == nil {
+		return nil
+	}
+	var out []string
+	if s := a.Sources; s != nil {
+		var ranges []string
+		for _, p := range s.Ranges {
+			ranges = append(ranges, p.String())
+		}
+		who := "peer"
+		if s.Forwarded {
+			who = "client"
+		}
+		out = append(out, who+" in "+strings.Join(ranges, ","))
+	}
+	if h := a.Hosts; h != nil {
+		out = append(out, strings.Join(append(slices.Clone(h.Headers), "host"), ",")+" in "+strings.Join(h.Names, ","))
+	}
+	return out
+}
