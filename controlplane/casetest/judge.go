@@ -162,33 +162,41 @@ func (j *explainJudge) answer(p Probe, story explain.Story, d explain.Decision) 
 	if d.Location != "" {
 		a.Response.Set("Location", d.Location)
 	}
-	maps.Copy(a.Response, d.Response)
 	if d.Status != 0 || d.Backend == "" {
-		return a
+		return ownAnswer(a, d)
 	}
 	if len(d.Endpoints) == 0 {
 		a.Status, a.Why = http.StatusServiceUnavailable, "nobody has looked up "+d.Outside
-		return a
+		return ownAnswer(a, d)
 	}
 	backend, way := j.test.Backend(d.Assignment), j.approach(d)
 	if why := backend.failure(way); why != "" {
 		a.Status, a.Why = http.StatusServiceUnavailable, why
-		return a
+		return ownAnswer(a, d)
 	}
 	a.Status, a.Response = Respond(d.Headers)
 	switch {
 	case p.WebSocket && d.Protocol == model.ProtocolH2C:
-		a.Status, a.Response, a.Why = http.StatusBadGateway, maps.Clone(d.Response), "test backends take no WebSocket over HTTP/2 (RFC 8441)"
-		return a
+		a.Status, a.Response, a.Why = http.StatusBadGateway, http.Header{}, "test backends take no WebSocket over HTTP/2 (RFC 8441)"
+		return ownAnswer(a, d)
 	case p.WebSocket && d.Headers.Get("Respond") == "":
 		a.Status, a.Response = http.StatusSwitchingProtocols, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
 	}
+	d.ChangeResponse(a.Response)
 	rewriteResponse(d, authorityOf(p.URL), a.Response)
 	if d.RewritesBase {
 		explain.LoosenPage(a.Status, a.Response)
 	}
-	maps.Copy(a.Response, d.Response)
 	a.Why, a.Seen = "", j.seen(d, way, backend)
+	return a
+}
+
+// ownAnswer is the gateway's, with its route's headers. Of an error it writes the body, and says what that is.
+func ownAnswer(a Answer, d explain.Decision) Answer {
+	d.ChangeResponse(a.Response)
+	if a.Status >= http.StatusBadRequest {
+		a.Response.Set("Content-Type", "text/plain")
+	}
 	return a
 }
 

@@ -44,4 +44,7 @@ func switchOn(r *routev3.Route, filter string, perRoute proto.Message) {
 // holds for them too, the rest for requests that go on to a backend.
 func (b *routeBuilder) routeFilters(r *routev3.Route) {
 	limitAccess(r, b.route.Access)
+	if _, forwards := r.Action.(*routev3.Route_Route); forwards {
+		b.changeHeaders(r)
+	}
 }

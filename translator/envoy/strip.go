@@ -11,6 +11,9 @@ import (
 	"github.com/postern-gateway/postern/translator/model"
 )
 
+// encodingHeader says which compression a client takes.
+const encodingHeader = "accept-encoding"
+
 // stripped renders a route whose prefix the backend does not see. The prefix itself and what is below it are matched
 // apart, each with a rewrite that leaves exactly one slash: neither // nor a climbing /.. can come of it.
 func (b *routeBuilder) stripped(f *model.Forward) {
@@ -67,6 +70,6 @@ func rewriteBase(prefix string, r *routev3.Route) {
 		// without a base. Everywhere else they are right as they are.
 		context["insert"] = structpb.NewBoolValue(true)
 	}
-	r.RequestHeadersToAdd = append(r.RequestHeadersToAdd, overwriteHeader("accept-encoding", "identity"))
+	r.RequestHeadersToAdd = append(r.RequestHeadersToAdd, overwriteHeader(encodingHeader, "identity"))
 	switchOn(r, baseFilterName, runScript(BaseScript, context))
 }

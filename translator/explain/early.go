@@ -54,6 +54,7 @@ func (n *narrator) readPath() bool {
 		n.target.path = read.path + read.query
 		// Envoy looks for a route only where the client has sent X-Forwarded-Proto: it has not written its own yet.
 		n.routed = strings.Join(n.request.Header.Values("X-Forwarded-Proto"), "") != ""
+		n.routedBy = n.request.Header
 		n.story.Decision = Decision{
 			Status: http.StatusTemporaryRedirect, Location: read.path + read.query,
 			Reason: "the path has an escaped slash or backslash; the client is asked to say it plainly",
@@ -77,6 +78,7 @@ func (n *narrator) checkForm() bool {
 		odd = slices.IndexFunc(nominated(n.request.Header), func(name string) bool { return !slices.Contains(ownConnection, name) })
 	}
 	n.routed = true
+	n.routedBy = forwarded(n.gateway.Edge, n.table.Entry, n.request, n.target.authority)
 	switch {
 	case odd >= 0:
 		n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: "Connection names " + nominated(n.request.Header)[odd]}
@@ -93,22 +95,28 @@ func (n *narrator) checkForm() bool {
 
 // addRouteHeaders puts the headers of the route to a backend that a request would have on the gateway's own answer.
 func (n *narrator) addRouteHeaders() {
-	if !n.routed || n.table == nil || !n.table.Entry.TLS {
+	if !n.routed || n.table == nil {
 		return
 	}
+	proto, said := n.routedBy["X-Forwarded-Proto"]
+	if said && strings.Join(proto, "") == "" {
+		return // No route is looked for.
+	}
 	quiet := *n
-	quiet.story = Story{}
+	quiet.story, quiet.headers = Story{}, n.routedBy
 	if quiet.misdirected() != "" {
 		return
 	}
 	route, of := quiet.choose()
 	n.story.Hosts, n.story.Candidates = quiet.story.Hosts, quiet.story.Candidates
-	if route == nil || route.HSTS == nil || quiet.closedTo(of) {
+	if route == nil || quiet.closedTo(of) {
 		return
 	}
 	// Envoy has none of a redirect or a direct response.
-	if f, forwards := route.Action.(*model.Forward); forwards && !quiet.wantsSlash(*route, f) {
-		n.story.Decision = n.story.Decision.with(http.Header{"Strict-Transport-Security": {route.HSTS.String()}})
+	f, forwards := route.Action.(*model.Forward)
+	toHTTPS := route.HTTPSRedirect != nil && !n.table.Entry.TLS && !quiet.countsAsHTTPS()
+	if forwards && !toHTTPS && !quiet.wantsSlash(*route, f) {
+		n.story.Decision = n.story.Decision.with(responseOf(*route))
 	}
 }
 

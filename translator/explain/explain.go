@@ -107,7 +107,9 @@ type narrator struct {
 	headers http.Header
 	// routed says that the gateway answers by itself where it has found a route already, whose headers its answer has.
 	routed bool
-	story  Story
+	// routedBy are the headers by which that route is found.
+	routedBy http.Header
+	story    Story
 }
 
 // tell asks each part in the order in which Envoy has them, until one answers.
@@ -137,7 +139,7 @@ func (n *narrator) tell() {
 	n.story.Origins = slices.Clone(route.Origins)
 	n.story.Losers = slices.Clone(route.Losers)
 	if n.refusesUpgrade() {
-		n.routed = true
+		n.routed, n.routedBy = true, n.headers
 		n.addRouteHeaders()
 		return
 	}
@@ -152,8 +154,10 @@ func (n *narrator) tell() {
 		return
 	}
 	n.answer(*route)
-	if route.HSTS != nil && n.table.Entry.TLS {
-		n.story.Decision = n.story.Decision.with(http.Header{"Strict-Transport-Security": {route.HSTS.String()}})
+	if forwards := n.story.Decision.Backend != "" || len(n.story.Decision.Shares) > 0; forwards {
+		n.story.Decision = n.story.Decision.with(responseOf(*route))
+	} else if route.HSTS != nil {
+		n.story.Decision = n.story.Decision.with(strictTransport(*route))
 	}
 }
 
@@ -312,8 +316,11 @@ func (n *narrator) forward(r model.Route, f *model.Forward) {
 		}
 		if f.Strip.RewriteBase {
 			d.RewritesBase = true
-			d.Headers.Set("Accept-Encoding", "identity")
 		}
+	}
+	changeRequest(d.Headers, r.RequestHeaders)
+	if d.RewritesBase {
+		d.Headers.Set("Accept-Encoding", "identity")
 	}
 	n.story.Decision = n.share(d, f.Targets)
 }

@@ -180,9 +180,27 @@ func routeText(r model.Route) string {
 		if action.ReplacePath != "" {
 			words = append(words, "path "+action.ReplacePath)
 		}
+		words = append(words, headersText("request", r.RequestHeaders)...)
+		words = append(words, headersText("response", r.ResponseHeaders)...)
 		words = append(words, targetsText(action.Targets))
 	}
 	return strings.Join(words, "  ")
+}
+
+// headersText names the headers that are changed, without their values, which may be credentials.
+func headersText(of string, changes []model.HeaderChange) []string {
+	var names []string
+	for _, c := range changes {
+		sign := "+"
+		if c.Value == "" {
+			sign = "-"
+		}
+		names = append(names, sign+c.Name)
+	}
+	if names == nil {
+		return nil
+	}
+	return []string{of + " " + strings.Join(names, " ")}
 }
 
 // targetsText is where requests go: a backend, or each backend with its part of them.

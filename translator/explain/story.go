@@ -130,7 +130,7 @@ type Decision struct {
 	Host    string      `json:"host,omitempty"`
 	Path    string      `json:"path,omitempty"`
 	Headers http.Header `json:"headers,omitempty"`
-	// Response are the headers that the answer gets, in place of a backend's own.
+	// Response are the headers that the answer gets, in place of a backend's own; one without a value is taken off.
 	Response http.Header `json:"response,omitempty"`
 	// Prefix is what Location and cookie paths of the response are put under: see RewriteLocation.
 	Prefix string `json:"prefix,omitempty"`
@@ -249,7 +249,11 @@ func (s Story) decision(t *text) {
 		s.backend(t)
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Response)) {
-		t.line("answer has", "%s: %s", name, strings.Join(d.Response[name], ", "))
+		if values := d.Response[name]; len(values) > 0 {
+			t.line("answer has", "%s: %s", name, strings.Join(values, ", "))
+		} else {
+			t.line("answer has", "no %s", name)
+		}
 	}
 }
 

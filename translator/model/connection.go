@@ -64,6 +64,8 @@ type HSTS struct {
 	IncludeSubDomains bool
 	// Preload is no part of the RFC: it agrees to the lists that browsers are built with.
 	Preload bool
+	// Plain has the header on the answers of the backend over plain HTTP too, where clients do not heed it (RFC 6797, 8.1).
+	Plain bool
 	// Origin is the annotation.
 	Origin diag.Origin
 }

@@ -7,4 +7,7 @@ type RoutePolicies struct {
 	Restricted Origins
 	// Access is nil where everyone may use the route.
 	Access *Access
+	// RequestHeaders are changed on the way to the backend, ResponseHeaders on the way back, and on what the gateway
+	// answers in the backend's place. Each is sorted by name, and has a name once.
+	RequestHeaders, ResponseHeaders []HeaderChange
 }

@@ -30,6 +30,7 @@ var nasty = []string{
 	"http", "https", "h2c", "ftp", "true", "false", "ture", "1", "-1", "99999999999999999999", "0", "0x10", "1e9",
 	"Path", "PathPrefix", "PathStrip", "PathPrefixStrip", "ReplacePath", "pathprefix", "Exact", "Prefix", "ImplementationSpecific",
 	"http,https", ",", "https,nope", "0.0.0.0/0,::/0", "0.0.0.0/0", "a.b.svc.cluster.local", "localhost", "127.0.0.1", "\u202e", "\xff\xfe", "${x}", "{{x}}", "'\"`",
+	"X-A:%REQ(:PATH)%||:path:/x||Host:x||X-B:", "X-A:\x00||X A:1||" + strings.Repeat("Y", 300) + ":1", "Content-Length:5||Connection:close", strings.Repeat("Z:"+strings.Repeat("%", 8192)+"||", 3),
 	`\\1`, `(?i)a`, `^(.*?)$`,
 	"1.1", "1.2", "1.3", "TLS1.3", "max-age=0", "max-age=31536000; includeSubDomains; preload", "max-age=1;;max-age=2", `max-age="%s"`, "max-age=99999999999",
 }

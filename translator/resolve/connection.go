@@ -110,7 +110,7 @@ func (r *connectionResolver) sayWithoutHTTPS(c model.Claim) {
 		r.say(diag.New(diag.CodeNoHTTPSEntry, at, what+" is of HTTPS, and the Ingress is served over plain HTTP only",
 			"it has no effect", "serve the Ingress on the https entry, or remove it"))
 	}
-	if hsts := c.Policies.HSTS; hsts != nil {
+	if hsts := c.Policies.HSTS; hsts != nil && !hsts.Plain {
 		without("Strict-Transport-Security", hsts.Origin)
 	}
 	if wants := c.Policies.Connection; wants.MinVersion != "" && wants.Closed == nil {
@@ -251,7 +251,7 @@ func (r *connectionResolver) onEntry(e model.Entry, c model.Claim, route model.R
 		}
 		return route
 	}
-	route.HSTS = nil
+	route.ResponseHeaders, route.HSTS = plainHeaders(route), nil
 	wants := c.Policies.Connection
 	if _, open := route.Action.(*model.Forward); !open || wants.ClientCA.Name == "" {
 		return route
@@ -263,6 +263,21 @@ func (r *connectionResolver) onEntry(e model.Entry, c model.Claim, route model.R
 			"have them redirected to HTTPS if clients should find them"))
 	}
 	return route
+}
+
+// plainHeaders are a route's changes of responses on an entry without TLS.
+func plainHeaders(r model.Route) []model.HeaderChange {
+	var out []model.HeaderChange
+	for _, h := range r.ResponseHeaders {
+		if !h.OnlyTLS {
+			out = append(out, h)
+		}
+	}
+	if _, forwards := r.Action.(*model.Forward); forwards && r.HSTS != nil && r.HSTS.Plain {
+		out = append(out, model.HeaderChange{Name: "Strict-Transport-Security", Value: r.HSTS.String(), Origin: r.HSTS.Origin})
+	}
+	slices.SortFunc(out, func(a, b model.HeaderChange) int { return cmp.Compare(a.Name, b.Name) })
+	return out
 }
 
 // groups are the hosts of a table by their settings, and the exact hosts that stand apart from a wildcard's.

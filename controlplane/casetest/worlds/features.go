@@ -50,6 +50,7 @@ var features = []feature{
 	{name: "escaped slashes", settings: escapedSlashes},
 	{name: "TLS to backends", world: upstreamSecrets, ingress: ingressUpstreamTLS, service: serviceUpstreamTLS},
 	{name: "TLS of the entry", settings: entryTLSSettings, world: clientCAs, ingress: entryTLS, request: handshakes},
+	{name: "header annotations", ingress: annotateHeaders},
 	{name: "responses", request: responses},
 	{name: "headers", request: headers},
 }

@@ -3,6 +3,7 @@ package native
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -76,10 +77,29 @@ func annotateEntry(r *dialect.Reader, namespace string, shape dialect.Shape) dia
 			return shape
 		}
 		hsts.Origin = at
+		replaceHSTS(r, &shape.Policies)
 		shape.Policies.HSTS = &hsts
 		shape.Annotations = append(shape.Annotations, at)
 	}
 	return shape
+}
+
+// replaceHSTS takes off what another dialect says of the header: Postern's own annotation counts in its place.
+func replaceHSTS(r *dialect.Reader, p *model.Policies) {
+	instead := func(at diag.Origin) {
+		r.Say(diag.New(diag.CodeWithoutEffect, at, "postern.dev/hsts counts in place of what it says of Strict-Transport-Security",
+			"that has no effect", "keep one of the two"))
+	}
+	if p.HSTS != nil {
+		instead(p.HSTS.Origin)
+	}
+	p.ResponseHeaders = slices.DeleteFunc(slices.Clone(p.ResponseHeaders), func(h model.HeaderChange) bool {
+		if h.Name == "Strict-Transport-Security" {
+			instead(h.Origin)
+			return true
+		}
+		return false
+	})
 }
 
 // parseHSTS reads the header's value by RFC 6797, 6.1: directives in any order and case, each once. What the RFC has

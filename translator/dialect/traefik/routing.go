@@ -65,6 +65,7 @@ func Shape(ing source.Ingress, s dialect.Settings, protocol model.Protocol) (dia
 	readRedirects(r, &shape)
 	readBackends(r, &shape)
 	readAccess(r, &shape)
+	readHeaders(r, &shape)
 	if shape.Closed == nil {
 		shape.Closed = r.Closed
 	}

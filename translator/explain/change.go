@@ -1,0 +1,51 @@
+package explain
+
+import (
+	"net/http"
+
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// changeRequest changes the headers of a request as its route asks.
+func changeRequest(h http.Header, changes []model.HeaderChange) {
+	for _, c := range changes {
+		if c.Value == "" {
+			h.Del(c.Name)
+		} else {
+			h.Set(c.Name, c.Value)
+		}
+	}
+}
+
+// responseOf are the headers of an answer that comes of forwarding, the backend's or the gateway's own in its place. One
+// without a value is taken off.
+func responseOf(r model.Route) http.Header {
+	out := strictTransport(r)
+	for _, c := range r.ResponseHeaders {
+		out[c.Name] = nil
+		if c.Value != "" {
+			out[c.Name] = []string{c.Value}
+		}
+	}
+	return out
+}
+
+// strictTransport is the one header that is on every answer.
+func strictTransport(r model.Route) http.Header {
+	out := http.Header{}
+	if r.HSTS != nil {
+		out.Set("Strict-Transport-Security", r.HSTS.String())
+	}
+	return out
+}
+
+// ChangeResponse changes the headers of a backend's answer as the gateway does: before anything else reads them.
+func (d Decision) ChangeResponse(h http.Header) {
+	for name, values := range d.Response {
+		if len(values) == 0 {
+			h.Del(name)
+		} else {
+			h[name] = values
+		}
+	}
+}
