@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,10 +50,16 @@ func spread(n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "\n") {
 		n.Style = yaml.LiteralStyle
 	}
+	// Envoy reads YAML 1.1, in which these words are no strings.
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && slices.Contains(oldBooleans, strings.ToLower(n.Value)) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
 	for _, child := range n.Content {
 		spread(child)
 	}
 }
+
+var oldBooleans = []string{"y", "n", "yes", "no", "on", "off", "true", "false"}
 
 // repeatedChain is a filter chain whose filters are those of an earlier one of its listener. In the file they are an
 // alias: a file with a copy of all routes for each certificate could not be read any more.
