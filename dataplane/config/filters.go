@@ -16,6 +16,8 @@ type Filters struct {
 	Scripts Scripts
 	// Access is nil where everyone is admitted.
 	Access *Access
+	// URLRedirect is nil where the route has none.
+	URLRedirect *URLRedirect
 }
 
 // An httpFilter is an HTTP filter that the Go data plane knows.
@@ -32,6 +34,9 @@ type httpFilter struct {
 var httpFilters = []httpFilter{
 	{name: "envoy.filters.http.rbac", listener: decodeDenials},
 	{name: "envoy.filters.http.rbac.access", listener: decodeAccessFilter, route: decodeAccess},
+	{name: "envoy.filters.http.header_mutation.url", listener: decodeIdleMutation, route: decodeURL},
+	{name: "envoy.filters.http.header_to_metadata.url", listener: decodeIdleMetadata, route: decodeURLRegex},
+	{name: "envoy.filters.http.lua.redirect", listener: decodeLua, route: decodeRedirectScript},
 	{name: "envoy.filters.http.lua", listener: decodeLua, route: decodePrefix},
 	{name: "envoy.filters.http.lua.base", listener: decodeLua, route: decodeBase},
 	{name: "envoy.filters.http.router", listener: decodeRouter},
@@ -97,6 +102,9 @@ func decodeRouteFilters(configs map[string]*anypb.Any, at string) (Filters, erro
 		if err := httpFilters[i].route(&out, configs[name], at); err != nil {
 			return Filters{}, err
 		}
+	}
+	if out.URLRedirect != nil && out.URLRedirect.parts != urlParts {
+		return Filters{}, fmt.Errorf("%s: the filters of a redirect by URL without each other", at)
 	}
 	return out, nil
 }

@@ -17,16 +17,20 @@ const (
 	directPeer
 	responseCode
 	hostWithoutPort
+	pathWithoutQuery
+	schemeSaid
 )
 
-// operators are the known commands by their text between two percent signs. The CEL expression is this one constant:
-// Envoy has no operator for a host without its port, and the Go data plane has no CEL.
+// operators are the known commands by their text between two percent signs. The CEL expressions are these constants:
+// Envoy has no operator for a host without its port nor for a choice, and the Go data plane has no CEL.
 var operators = map[string]operator{
 	"REQ(:AUTHORITY)": authority,
 	"REQ(:PATH)":      path,
 	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": directPeer,
 	"RESPONSE_CODE": responseCode,
-	`CEL(re.extract(request.host, '^(.*?)(:[0-9]+)?$', '\\1'))`: hostWithoutPort,
+	"PATH(NQ)":      pathWithoutQuery,
+	`CEL(request.headers['x-forwarded-proto'] == 'https' ? 'https' : 'http')`: schemeSaid,
+	`CEL(re.extract(request.host, '^(.*?)(:[0-9]+)?$', '\\1'))`:               hostWithoutPort,
 }
 
 // hostAndPort is the expression in that CEL command.
@@ -38,6 +42,8 @@ type Values struct {
 	Authority, Path string
 	// DirectPeer is the address of the connection's other end, without its port.
 	DirectPeer string
+	// ForwardedProto is the request's X-Forwarded-Proto.
+	ForwardedProto string
 	// Status is the response's status code; 0 before there is one.
 	Status int
 }
@@ -111,6 +117,15 @@ func (f Format) Render(v Values) string {
 			b.WriteString(v.Authority)
 		case path:
 			b.WriteString(v.Path)
+		case pathWithoutQuery:
+			bare, _, _ := strings.Cut(v.Path, "?")
+			b.WriteString(bare)
+		case schemeSaid:
+			if v.ForwardedProto == "https" {
+				b.WriteString("https")
+			} else {
+				b.WriteString("http")
+			}
 		case directPeer:
 			b.WriteString(v.DirectPeer)
 		case responseCode:

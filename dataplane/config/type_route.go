@@ -66,6 +66,8 @@ type HeaderMatch struct {
 	Value   *StringMatch
 	Present bool
 	Invert  bool
+	// MissingEmpty has a header that is not there compared as an empty value.
+	MissingEmpty bool
 }
 
 // An Action is a *Forward, a *Redirect or a *DirectResponse.
@@ -215,7 +217,7 @@ func decodeMatch(m *routev3.RouteMatch, at string) (RouteMatch, error) {
 }
 
 func decodeHeaderMatch(h *routev3.HeaderMatcher, at string) (HeaderMatch, error) {
-	out := HeaderMatch{Name: strings.ToLower(h.GetName()), Invert: h.GetInvertMatch()}
+	out := HeaderMatch{Name: strings.ToLower(h.GetName()), Invert: h.GetInvertMatch(), MissingEmpty: h.GetTreatMissingHeaderAsEmpty()}
 	switch s := h.GetHeaderMatchSpecifier().(type) {
 	case *routev3.HeaderMatcher_StringMatch:
 		value, err := decodeStringMatch(s.StringMatch, join(at, "string_match"))
@@ -248,7 +250,7 @@ func decodeForward(a *routev3.RouteAction, at string) (*Forward, error) {
 		if out.PrefixRewrite != "" {
 			return nil, only(at, "regex_rewrite", "one of prefix_rewrite and regex_rewrite")
 		}
-		if err := decodeRegexRewrite(out, r, join(at, "regex_rewrite")); err != nil {
+		if out.RegexRewrite, out.Substitution, err = decodeSubstitution(r, join(at, "regex_rewrite")); err != nil {
 			return nil, err
 		}
 	}
@@ -294,11 +296,11 @@ func decodeClusters(a *routev3.RouteAction, at string) ([]WeightedCluster, error
 	return out, nil
 }
 
-// decodeRegexRewrite turns RE2's substitution (\1, \\) into regexp's (${1}, $$).
-func decodeRegexRewrite(out *Forward, r *matcherv3.RegexMatchAndSubstitute, at string) error {
+// decodeSubstitution turns RE2's substitution (\1, \\) into regexp's (${1}, $$).
+func decodeSubstitution(r *matcherv3.RegexMatchAndSubstitute, at string) (*regexp.Regexp, string, error) {
 	re, err := regexp.Compile(r.GetPattern().GetRegex())
 	if err != nil {
-		return fmt.Errorf("%s: %w", join(at, "pattern.regex"), err)
+		return nil, "", fmt.Errorf("%s: %w", join(at, "pattern.regex"), err)
 	}
 	var expand strings.Builder
 	text := r.GetSubstitution()
@@ -315,11 +317,10 @@ func decodeRegexRewrite(out *Forward, r *matcherv3.RegexMatchAndSubstitute, at s
 			expand.WriteString("${" + text[i+1:i+2] + "}")
 			i++
 		default:
-			return fmt.Errorf("%s: a backslash at byte %d that begins no reference to a group", join(at, "substitution"), i)
+			return nil, "", fmt.Errorf("%s: a backslash at byte %d that begins no reference to a group", join(at, "substitution"), i)
 		}
 	}
-	out.RegexRewrite, out.Substitution = re, expand.String()
-	return nil
+	return re, expand.String(), nil
 }
 
 // redirectStatuses are Envoy's names of a redirect's status.

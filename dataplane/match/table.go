@@ -140,6 +140,7 @@ func matches(m config.RouteMatch, r Request, path string) bool {
 // matchesHeader fails a value match on a header that is missing, inverted or not: measured on Envoy 1.40.
 func matchesHeader(m *config.HeaderMatch, r Request) bool {
 	value, present := headerValue(r, m.Name)
+	present = present || m.MissingEmpty
 	if m.Value == nil {
 		return (present == m.Present) != m.Invert
 	}

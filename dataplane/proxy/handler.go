@@ -24,6 +24,8 @@ type exchange struct {
 	path      string // normalised, with the query
 	upgrade   upgradeKind
 	route     *config.Route
+	// beforeScripts says that the answer comes of a filter before the scripts, which have not seen the request then.
+	beforeScripts bool
 }
 
 // serve answers the request: itself, or by a cluster.
@@ -80,6 +82,9 @@ func (x *exchange) serve() {
 		return
 	case !x.admitted():
 		x.replyBeforeRoute(http.StatusForbidden)
+		return
+	}
+	if x.redirectsURL() {
 		return
 	}
 	switch action := x.route.Action.(type) {
@@ -187,7 +192,7 @@ func (x *exchange) impliedScheme() string {
 
 // values are what format strings may speak of; status is 0 before there is one.
 func (x *exchange) values(status int) config.Values {
-	return config.Values{Authority: x.authority, Path: x.path, DirectPeer: x.peer, Status: status}
+	return config.Values{Authority: x.authority, Path: x.path, DirectPeer: x.peer, ForwardedProto: x.r.Header.Get("X-Forwarded-Proto"), Status: status}
 }
 
 // location is the URL that a redirect leads to (route_components.proto, RedirectAction).
@@ -250,7 +255,11 @@ func (x *exchange) replyByRoute(status int, v config.Values) {
 func (x *exchange) respond(h http.Header, v config.Values) {
 	change(h, x.route.ResponseHeadersToRemove, x.route.ResponseHeadersToAdd, v)
 	if prefix := x.route.Filters.Scripts.Prefix; prefix != "" {
-		prefixV1(h, prefix, x.authority)
+		authority := x.authority
+		if x.beforeScripts {
+			authority = ""
+		}
+		prefixV1(h, prefix, authority)
 	}
 }
 

@@ -29,6 +29,10 @@ type Shape struct {
 	Closed   *model.Closed
 	// SharesPaths has several backends on one path share its requests, as in Traefik 1.7; else they are a conflict.
 	SharesPaths bool
+	// Weights are the parts of the requests that backends on one path get; nil is an even share.
+	Weights *Weights
+	// AtRoot are the policies of rules whose path is / or empty, made of those of the others; nil where they are the same.
+	AtRoot func(model.Policies) model.Policies
 	// HostAnnotation is as in model.Claim.
 	HostAnnotation string
 	// Annotations are the places of the annotations that shaped the rules.
@@ -49,6 +53,8 @@ type PathClaim struct {
 	Strip   *model.Strip
 	// Replace is the path that the backend sees in place of any; empty for none.
 	Replace string
+	// Rewrite is as in model.RoutePolicies.
+	Rewrite model.Rewrite
 	Closed  *model.Closed
 }
 
@@ -70,6 +76,7 @@ func Claims(ing source.Ingress, shape Shape) Reading {
 	for i, rule := range ing.Spec.Rules {
 		b.rule(i, rule)
 	}
+	b.weigh()
 	if ing.Spec.DefaultBackend != nil {
 		b.defaultBackend(ing.Spec.DefaultBackend)
 	}
@@ -161,7 +168,10 @@ func (b *builder) claim(host model.Host, r PathClaim, backend model.BackendRef, 
 		Closed:  cmp.Or(b.shape.Closed, r.Closed),
 		Origins: append(model.Origins{backend.Origin}, b.shape.Annotations...),
 	}
-	c.Policies.Strip, c.Policies.ReplacePath = r.Strip, r.Replace
+	if b.shape.AtRoot != nil && (path == "" || path == "/") {
+		c.Policies = b.shape.AtRoot(c.Policies)
+	}
+	c.Policies.Strip, c.Policies.ReplacePath, c.Policies.Rewrite = r.Strip, r.Replace, r.Rewrite
 	b.out.Claims = append(b.out.Claims, c)
 }
 

@@ -138,6 +138,20 @@ func unhex(c byte) byte {
 // SentPath is a rule's path as a backend is sent it: escapes stay, since to a backend they may mean something else.
 func SentPath(p string) string { return encodePath(p, isUnreserved) }
 
+// SentURL is a URL, or a part of one, as it stands in a Location: what may not stand in a URL is escaped, and what is
+// escaped stays as it is.
+func SentURL(u string) string {
+	var b strings.Builder
+	for i := range len(u) {
+		if c := u[i]; c > ' ' && c < 0x7f && strings.IndexByte("\"<>\\^`{|}", c) < 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
 // NativePath reads a path as networking.k8s.io/v1 says: Exact, Prefix by element; ImplementationSpecific and none
 // are Prefix.
 func NativePath(p networkingv1.HTTPIngressPath, at diag.Origin) ([]PathClaim, []diag.D) {

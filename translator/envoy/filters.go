@@ -19,6 +19,7 @@ func httpFilters() []*hcmv3.HttpFilter {
 	return slices.Concat(
 		[]*hcmv3.HttpFilter{malformedFilter()},
 		[]*hcmv3.HttpFilter{accessFilter()},
+		urlFilters(),
 		scriptFilters(),
 		[]*hcmv3.HttpFilter{{
 			Name: routerFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&routerv3.Router{SuppressEnvoyHeaders: true})},
@@ -46,5 +47,8 @@ func (b *routeBuilder) routeFilters(r *routev3.Route) {
 	limitAccess(r, b.route.Access)
 	if _, forwards := r.Action.(*routev3.Route_Route); forwards {
 		b.changeHeaders(r)
+	}
+	if u := b.route.URLRedirect; u != nil {
+		b.urlRedirect(r, *u)
 	}
 }

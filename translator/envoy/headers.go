@@ -17,24 +17,6 @@ const (
 	authority  = "%REQ(:AUTHORITY)%"
 )
 
-// spoofable are the headers, beside those with the prefixes, by which some proxy, server or framework tells a backend
-// who the client is, by which certificate, or what it asked for. An untrusted peer's are taken off before routing. The
-// prefix client-cert is that of RFC 9440, ssl-client- that of ingress-nginx.
-var (
-	spoofablePrefixes = []string{"x-forwarded-", "x-envoy-", "x-original-", "ssl-client-", "x-ssl-", "client-cert"}
-	spoofable         = []string{
-		"forwarded", "x-forwarded", "x-forward-for", "forwarded-for", "x-real-ip", "true-client-ip", "client-ip",
-		"x-client-ip", "x-cluster-client-ip", "cf-connecting-ip", "cf-connecting-ipv6", "cf-pseudo-ipv4",
-		"cf-visitor", "fastly-client-ip", "fly-client-ip", "x-azure-clientip", "x-azure-socketip",
-		"x-appengine-user-ip", "cloudfront-forwarded-proto", "cloudfront-viewer-address", "x-sucuri-clientip",
-		"ali-cdn-real-ip", "cdn-src-ip", "x-originating-ip", "proxy-client-ip", "wl-proxy-client-ip",
-		"x-proxyuser-ip", "x-remote-ip", "x-remote-addr", "x-host", "x-http-host-override", "x-rewrite-url",
-		"x-override-url", "x-http-method-override", "x-http-method", "x-method-override", "x-scheme",
-		"x-url-scheme", "front-end-https", "x-arr-ssl", "x-replaced-path", "x-client-cert", "x-client-verify",
-		"proxy",
-	}
-)
-
 // headerMutation settles, before routing, what is believed of the headers that tell of the client.
 func headerMutation(entry model.Entry, from peers) *corev3.TypedExtensionConfig {
 	scheme := "http"
@@ -49,10 +31,10 @@ func headerMutation(entry model.Entry, from peers) *corev3.TypedExtensionConfig 
 		set = corev3.HeaderValueOption_ADD_IF_ABSENT
 		forwardedFor = corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
 	} else {
-		for _, p := range spoofablePrefixes {
+		for _, p := range model.SpoofablePrefixes {
 			ms = append(ms, removePrefix(p))
 		}
-		for _, h := range spoofable {
+		for _, h := range model.SpoofableHeaders {
 			ms = append(ms, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: h}})
 		}
 	}

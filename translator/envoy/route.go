@@ -15,7 +15,9 @@ import (
 
 // hostBuilder gathers the routes of one virtual host.
 type hostBuilder struct {
-	edge   model.Edge
+	edge model.Edge
+	// tls says that the routes are those of an entry with TLS.
+	tls    bool
 	routes []*routev3.Route
 }
 
@@ -66,13 +68,17 @@ func directResponse(status uint32) *routev3.Route_DirectResponse {
 }
 
 func (b *routeBuilder) forward(f *model.Forward) {
+	if b.route.RootRedirect != nil {
+		b.rootRedirect(*b.route.RootRedirect)
+	}
 	if b.route.HTTPSRedirect != nil {
 		b.httpsRedirect(*b.route.HTTPSRedirect)
 	}
+	if b.route.HostRedirect != nil {
+		b.hostRedirect(*b.route.HostRedirect)
+	}
 	if f.Strip == nil {
-		b.emit(pathMatch(b.route.Path), nil, func(r *routev3.Route) {
-			r.Action = &routev3.Route_Route{Route: b.routeAction(f, replacePath(f.ReplacePath))}
-		})
+		b.rewritten(f)
 		return
 	}
 	b.stripped(f)
@@ -124,11 +130,8 @@ func regexRewrite(pattern, to string) rewrite {
 	}
 }
 
-// replacePath sends every request to one path; nil where that is not asked for.
+// replacePath sends every request to one path.
 func replacePath(path string) rewrite {
-	if path == "" {
-		return nil
-	}
 	return regexRewrite("^/.*$", path)
 }
 

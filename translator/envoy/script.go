@@ -32,6 +32,9 @@ var prefixScript string
 //go:embed scripts/base-v1.lua
 var baseScript string
 
+//go:embed scripts/redirect-v1.lua
+var redirectScript string
+
 // scriptFilters are the lua filters; a route's runScript switches one on.
 func scriptFilters() []*hcmv3.HttpFilter {
 	filter := func(name, script, source string) *hcmv3.HttpFilter {

@@ -115,13 +115,13 @@ func prefixPath(p string) *routev3.RouteMatch {
 	return regexPath(s.pattern + ".*")
 }
 
-// replacePrefix puts a slash in the place of the prefix that prefixPath matched.
-func replacePrefix(p string) rewrite {
+// replacePrefix puts something in the place of the prefix that prefixPath matched.
+func replacePrefix(p, with string) rewrite {
 	s := spell(p)
 	if s.pattern == "" {
-		return prefixRewrite("/")
+		return prefixRewrite(with)
 	}
-	return regexRewrite("^"+s.pattern, "/")
+	return regexRewrite("^"+s.pattern, with)
 }
 
 func regexPath(pattern string) *routev3.RouteMatch {

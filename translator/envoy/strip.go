@@ -20,9 +20,16 @@ func (b *routeBuilder) stripped(f *model.Forward) {
 	prefix := f.Strip.Prefix
 	fill := func(change rewrite) func(*routev3.Route) {
 		return func(r *routev3.Route) {
+			if f.ReplacePath != "" {
+				change = replacePath(f.ReplacePath)
+			}
 			r.Action = &routev3.Route_Route{Route: b.routeAction(f, change)}
 			r.RequestHeadersToAdd = []*corev3.HeaderValueOption{overwriteHeader("x-forwarded-prefix", prefix)}
-			if b.route.Path.Kind != model.PathExact {
+			if f.ReplacePath != "" {
+				r.RequestHeadersToAdd = append(r.RequestHeadersToAdd, replacedPath())
+			}
+			// Paths that the backend names are the prefix's only where it sees what is left of them.
+			if b.route.Path.Kind != model.PathExact && f.ReplacePath == "" && b.route.Rewrite == nil {
 				putUnder(prefix, r)
 			}
 			if f.Strip.RewriteBase {
@@ -30,13 +37,17 @@ func (b *routeBuilder) stripped(f *model.Forward) {
 			}
 		}
 	}
+	root := "/" // what the backend sees in the place of the prefix
+	if add, ok := b.route.Rewrite.(*model.AddPrefix); ok {
+		root = add.Prefix + "/"
+	}
 	if b.route.Path.Kind == model.PathExact {
-		b.emit(exactPath(b.route.Path.Value), nil, fill(prefixRewrite("/")))
+		b.emit(exactPath(b.route.Path.Value), nil, fill(prefixRewrite(root)))
 		return
 	}
 	if strings.HasSuffix(b.route.Path.Value, "/") {
 		// Traefik's own reading of /foo/ takes what begins so, and not /foo.
-		b.emit(prefixPath(b.route.Path.Value), nil, fill(replacePrefix(b.route.Path.Value)))
+		b.emit(prefixPath(b.route.Path.Value), nil, fill(replacePrefix(b.route.Path.Value, root)))
 		return
 	}
 	if b.edge.SlashRedirect {
@@ -47,13 +58,13 @@ func (b *routeBuilder) stripped(f *model.Forward) {
 			}}
 		})
 	}
-	b.emit(exactPath(prefix), nil, fill(prefixRewrite("/")))
-	b.emit(prefixPath(prefix+"/"), nil, fill(replacePrefix(prefix+"/")))
+	b.emit(exactPath(prefix), nil, fill(prefixRewrite(root)))
+	b.emit(prefixPath(prefix+"/"), nil, fill(replacePrefix(prefix+"/", root)))
 	if b.route.Path.Kind == model.PathStringPrefix {
 		// Traefik's own reading takes /foobar for /foo and bar. What follows may not begin with a dot: /foo../x
 		// would climb out of what the route opens.
 		pattern := spell(prefix).regex()
-		b.emit(regexPath(pattern+`[^./].*`), nil, fill(regexRewrite("^"+pattern, "/")))
+		b.emit(regexPath(pattern+`[^./].*`), nil, fill(regexRewrite("^"+pattern, root)))
 	}
 }
 

@@ -113,9 +113,7 @@ func (n *narrator) addRouteHeaders() {
 		return
 	}
 	// Envoy has none of a redirect or a direct response.
-	f, forwards := route.Action.(*model.Forward)
-	toHTTPS := route.HTTPSRedirect != nil && !n.table.Entry.TLS && !quiet.countsAsHTTPS()
-	if forwards && !toHTTPS && !quiet.wantsSlash(*route, f) {
+	if f, forwards := route.Action.(*model.Forward); forwards && !quiet.answersItself(*route, f) {
 		n.story.Decision = n.story.Decision.with(responseOf(*route))
 	}
 }

@@ -109,7 +109,10 @@ type narrator struct {
 	routed bool
 	// routedBy are the headers by which that route is found.
 	routedBy http.Header
-	story    Story
+	// filtered says that a filter of Envoy's answers, and not the route; bare that the answer is then without the headers
+	// of the route.
+	filtered, bare bool
+	story          Story
 }
 
 // tell asks each part in the order in which Envoy has them, until one answers.
@@ -148,15 +151,16 @@ func (n *narrator) tell() {
 		n.story.Decision = Decision{Status: http.StatusMisdirectedRequest, Reason: "the rules of " + of + " are only for connections under its TLS settings"}
 		return
 	}
-	if n.refusesAccess(*route) {
-		n.routed = true
-		n.addRouteHeaders()
-		return
+	if f, forwards := route.Action.(*model.Forward); forwards && n.refusesAccess(*route) {
+		n.filtered, n.bare = true, n.answersItself(*route, f)
+	} else {
+		n.answer(*route)
 	}
-	n.answer(*route)
-	if forwards := n.story.Decision.Backend != "" || len(n.story.Decision.Shares) > 0; forwards {
+	switch forwards := n.story.Decision.Backend != "" || len(n.story.Decision.Shares) > 0; {
+	case n.bare:
+	case forwards || n.filtered:
 		n.story.Decision = n.story.Decision.with(responseOf(*route))
-	} else if route.HSTS != nil {
+	default:
 		n.story.Decision = n.story.Decision.with(strictTransport(*route))
 	}
 }
@@ -189,7 +193,7 @@ func (n *narrator) answer(r model.Route) {
 	switch action := r.Action.(type) {
 	case *model.Closed:
 		// In other spellings of its path it is closed too, but redirects nothing.
-		if ok, _ := matchPath(r.Path, nil, n.story.Path); ok && n.redirectsToHTTPS(r) {
+		if ok, _ := matchPath(r.Path, n.story.Path); ok && n.redirectsToHTTPS(r) {
 			return
 		}
 		n.story.Decision = Decision{Status: http.StatusServiceUnavailable, Reason: action.Reason}
@@ -210,107 +214,25 @@ func (n *narrator) answer(r model.Route) {
 
 // forwardSteps are what may answer in a backend's place, in the order in which a request meets them.
 var forwardSteps = []func(*narrator, model.Route, *model.Forward) bool{
+	(*narrator).redirectsFromRoot,
+	(*narrator).redirectsURL,
 	func(n *narrator, r model.Route, _ *model.Forward) bool { return n.redirectsToHTTPS(r) },
+	(*narrator).redirectsToHost,
+	(*narrator).refusesDots,
 	(*narrator).redirectsToSlash,
-}
-
-// redirects choose their status by the method: a client may turn any method but GET and HEAD into GET on 301 and 302.
-func (n *narrator) reading() bool {
-	return n.request.Method == http.MethodGet || n.request.Method == http.MethodHead
-}
-
-func (n *narrator) countsAsHTTPS() bool {
-	return strings.EqualFold(strings.Join(n.headers["X-Forwarded-Proto"], ","), "https")
-}
-
-// redirectsToHTTPS answers by the route's redirect, where it has one for this request.
-func (n *narrator) redirectsToHTTPS(r model.Route) bool {
-	if r.HTTPSRedirect == nil || n.table.Entry.TLS {
-		return false
-	}
-	if n.countsAsHTTPS() {
-		n.note("peer %s is a trusted proxy and says X-Forwarded-Proto: https, so there is no redirect to HTTPS", n.request.From)
-		return false
-	}
-	n.redirectToHTTPS(*r.HTTPSRedirect)
-	return true
-}
-
-func (n *narrator) redirectToHTTPS(r model.HTTPSRedirect) {
-	status := map[[2]bool]int{
-		{true, false}: http.StatusFound, {true, true}: http.StatusMovedPermanently,
-		{false, false}: http.StatusTemporaryRedirect, {false, true}: http.StatusPermanentRedirect,
-	}[[2]bool{n.reading(), r.Permanent}]
-	host, _ := cutPort(n.target.authority)
-	if port := n.gateway.Edge.HTTPSPublicPort; port != httpsPort {
-		host = fmt.Sprintf("%s:%d", host, port)
-	}
-	n.story.Decision = Decision{
-		Status: status, Location: "https://" + host + n.target.path, Reason: "redirect to HTTPS",
-	}
-	if !slices.Contains(n.story.Origins, r.Origin) {
-		n.story.Origins = append(n.story.Origins, r.Origin)
-	}
-}
-
-const httpsPort = 443
-
-// wantsSlash says whether the request is for the prefix itself, where a page's relative links would miss the prefix.
-func (n *narrator) wantsSlash(r model.Route, f *model.Forward) bool {
-	path, _, _ := strings.Cut(n.target.path, "?")
-	return n.gateway.Edge.SlashRedirect && f.Strip != nil && r.Path.Kind != model.PathExact &&
-		n.reading() && spelling(path) == f.Strip.Prefix
-}
-
-func (n *narrator) redirectsToSlash(r model.Route, f *model.Forward) bool {
-	if !n.wantsSlash(r, f) {
-		return false
-	}
-	n.redirectToSlash(f)
-	return true
-}
-
-func (n *narrator) redirectToSlash(f *model.Forward) {
-	scheme := "http"
-	if n.target.tls {
-		scheme = "https"
-	}
-	said := strings.Join(n.headers["X-Forwarded-Proto"], ",")
-	lower := strings.ToLower(said)
-	if !n.request.HTTP2 && (lower == "http" || lower == "https") {
-		scheme = lower
-	}
-	authority := n.target.authority
-	host, port := cutPort(authority)
-	// The default port of the scheme that a trusted proxy tells of is left out where that is not the URL's.
-	if said != scheme && (lower == "https" && port == ":443" || lower == "http" && port == ":80") {
-		authority = host
-	}
-	_, query, asked := strings.Cut(n.target.path, "?")
-	location := scheme + "://" + authority + f.Strip.Prefix + "/"
-	if asked {
-		location += "?" + query
-	}
-	n.story.Decision = Decision{
-		Status: http.StatusFound, Location: location,
-		Reason: "a stripped prefix is asked for as a folder, so that relative links stay under it",
-	}
 }
 
 // forward hands the request to the backend.
 func (n *narrator) forward(r model.Route, f *model.Forward) {
 	d := Decision{Path: n.target.path, Headers: n.headers}
-	if f.ReplacePath != "" {
-		_, query, asked := strings.Cut(d.Path, "?")
-		d.Path = f.ReplacePath
-		if asked {
-			d.Path += "?" + query
-		}
+	if tellsReplaced(r, f) {
+		asked, _, _ := strings.Cut(d.Path, "?")
+		d.Headers.Set("X-Replaced-Path", asked)
 	}
 	if f.Strip != nil {
 		d.Path = stripped(d.Path, f.Strip.Prefix)
 		d.Headers.Set("X-Forwarded-Prefix", f.Strip.Prefix)
-		if r.Path.Kind != model.PathExact {
+		if r.Path.Kind != model.PathExact && r.Rewrite == nil && f.ReplacePath == "" {
 			d.Prefix = f.Strip.Prefix
 			n.noteOnPrefix(*f.Strip)
 		}
@@ -322,6 +244,7 @@ func (n *narrator) forward(r model.Route, f *model.Forward) {
 	if d.RewritesBase {
 		d.Headers.Set("Accept-Encoding", "identity")
 	}
+	d.Path = n.rewritten(r, f, d.Path)
 	n.story.Decision = n.share(d, f.Targets)
 }
 

@@ -59,7 +59,7 @@ func gateway(t *testing.T) model.Gateway {
 	plain := model.Table{Entry: model.Entry{Name: "http", Address: netip.MustParseAddrPort("127.0.0.1:8080"), PublicPort: 8080}, Exact: exact, Wildcard: wildcard}
 	plain.Any = append(plain.Any, anyHost...)
 	plain.Any[2].HTTPSRedirect = &model.HTTPSRedirect{Origin: at("safe", "redirect")}
-	plain.Any[3].HTTPSRedirect = &model.HTTPSRedirect{Permanent: true, Origin: at("forever", "redirect")}
+	plain.Any[3].HTTPSRedirect = &model.HTTPSRedirect{Status: model.RedirectMoved, Origin: at("forever", "redirect")}
 	plain.Default = []model.Route{route(model.Prefix("/d"), to("ns/default/80"), "default")}
 	secure := plain
 	secure.Entry = model.Entry{Name: "https", TLS: true, Address: netip.MustParseAddrPort("127.0.0.1:8443"), PublicPort: 8443}

@@ -112,8 +112,7 @@ func (n *narrator) choose() (*model.Route, string) {
 
 // matches says whether a route takes a path, and why or why not.
 func (n *narrator) matches(r model.Route, path string) (bool, string) {
-	f, _ := r.Action.(*model.Forward)
-	ok, why := matchPath(r.Path, f, path)
+	ok, why := takes(r, path)
 	switch _, closed := r.Action.(*model.Closed); {
 	case ok:
 	case n.redirectsOnly(r, path):
@@ -124,13 +123,11 @@ func (n *narrator) matches(r model.Route, path string) (bool, string) {
 	return ok, why
 }
 
-// redirectsOnly is true for a path that a route would not serve but, by its whole match, sends to HTTPS.
+// redirectsOnly is true for a path that a route would not serve but, by its whole match, redirects.
 func (n *narrator) redirectsOnly(r model.Route, path string) bool {
-	if r.HTTPSRedirect == nil || n.table.Entry.TLS || n.countsAsHTTPS() {
-		return false
-	}
-	ok, _ := matchPath(r.Path, nil, path)
-	return ok
+	toHTTPS := r.HTTPSRedirect != nil && !n.table.Entry.TLS && !n.countsAsHTTPS(r.HTTPSRedirect)
+	ok, _ := matchPath(r.Path, path)
+	return ok && (toHTTPS || n.otherHost(r))
 }
 
 // chooseCertificate finds the certificate for a name: its own, that of the wildcard above it, the default one. An IP

@@ -205,8 +205,22 @@ func firstCharacter(path string) (string, string) {
 	}
 }
 
+// takes says whether a route's match takes a normalised path, and why or why not. Where only a slash comes in the place
+// of a string prefix, what follows that may not begin with a dot.
+func takes(r model.Route, asked string) (bool, string) {
+	ok, why := matchPath(r.Path, asked)
+	if f, forwards := r.Action.(*model.Forward); ok && forwards && r.Path.Kind == model.PathStringPrefix && !strings.HasSuffix(r.Path.Value, "/") {
+		change, replaces := r.Rewrite.(*model.ReplacePrefix)
+		rest, _ := cutPrefix(asked, r.Path.Value)
+		if strings.HasPrefix(rest, ".") && (f.Strip != nil || replaces && change.With == "") {
+			return false, "without its prefix the path would begin with a dot"
+		}
+	}
+	return ok, why
+}
+
 // matchPath says whether a normalised path matches, and why or why not.
-func matchPath(m model.PathMatch, f *model.Forward, asked string) (bool, string) {
+func matchPath(m model.PathMatch, asked string) (bool, string) {
 	path := spelling(asked)
 	switch m.Kind {
 	case model.PathExact:
@@ -223,11 +237,7 @@ func matchPath(m model.PathMatch, f *model.Forward, asked string) (bool, string)
 		}
 		return false, "the path is not under " + m.Value
 	case model.PathStringPrefix:
-		rest, ok := cutPrefix(asked, m.Value)
-		if ok && f != nil && f.Strip != nil && strings.HasPrefix(rest, ".") {
-			return false, "without its prefix the path would begin with a dot"
-		}
-		if ok {
+		if _, ok := cutPrefix(asked, m.Value); ok {
 			return true, "the path begins with " + m.Value
 		}
 		return false, "the path does not begin with " + m.Value

@@ -144,7 +144,7 @@ func TestMatchPath(t *testing.T) {
 		{model.PathMatch{Kind: model.PathStringPrefix, Value: "/foo"}, strip, "/foo../x", false},
 	}
 	for _, tt := range tests {
-		if got, why := matchPath(tt.match, tt.f, tt.path); got != tt.want || why == "" {
+		if got, why := takes(model.Route{Path: tt.match, Action: tt.f}, tt.path); got != tt.want || why == "" {
 			t.Errorf("matchPath(%s, %q) = %v (%s), want %v", tt.match, tt.path, got, why, tt.want)
 		}
 	}

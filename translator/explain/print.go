@@ -157,13 +157,7 @@ func routeText(r model.Route) string {
 		words = append(words, fmt.Sprintf("weight %d", r.Weight))
 	}
 	words = append(words, accessWords(r.Access)...)
-	if r.HTTPSRedirect != nil {
-		status := "302"
-		if r.HTTPSRedirect.Permanent {
-			status = "301"
-		}
-		words = append(words, "https "+status)
-	}
+	words = append(words, redirectWords(r)...)
 	if r.HSTS != nil {
 		words = append(words, "hsts "+r.HSTS.String())
 	}
@@ -180,6 +174,7 @@ func routeText(r model.Route) string {
 		if action.ReplacePath != "" {
 			words = append(words, "path "+action.ReplacePath)
 		}
+		words = append(words, rewriteWords(r.Rewrite)...)
 		words = append(words, headersText("request", r.RequestHeaders)...)
 		words = append(words, headersText("response", r.ResponseHeaders)...)
 		words = append(words, targetsText(action.Targets))
@@ -201,6 +196,57 @@ func headersText(of string, changes []model.HeaderChange) []string {
 		return nil
 	}
 	return []string{of + " " + strings.Join(names, " ")}
+}
+
+// redirectWords are a route's redirects, in the order in which they are tried.
+func redirectWords(r model.Route) []string {
+	var words []string
+	status := func(s model.RedirectStatus) int {
+		reading, _ := s.Statuses()
+		return reading
+	}
+	if root := r.RootRedirect; root != nil {
+		words = append(words, fmt.Sprintf("root %d %s", status(root.Status), root.Path))
+	}
+	if u := r.URLRedirect; u != nil {
+		words = append(words, fmt.Sprintf("url %d %s %s", status(u.Status), u.Pattern, substitutionText(u.With)))
+	}
+	if s := r.HTTPSRedirect; s != nil {
+		words = append(words, strings.TrimSpace(fmt.Sprintf("https %d %s", status(s.Status), s.Host)))
+		for _, h := range s.Unless {
+			words = append(words, "unless "+h.Name+": "+h.Value)
+		}
+	}
+	if h := r.HostRedirect; h != nil {
+		words = append(words, fmt.Sprintf("only %d %s", status(h.Status), h.Host))
+	}
+	return words
+}
+
+func rewriteWords(r model.Rewrite) []string {
+	switch r := r.(type) {
+	case *model.AddPrefix:
+		return []string{"add " + r.Prefix}
+	case *model.ReplacePrefix:
+		return []string{"prefix to " + r.With + "/"}
+	case *model.ReplaceRegex:
+		return []string{"path " + r.Pattern + " to " + substitutionText(r.With)}
+	default:
+		return nil
+	}
+}
+
+// substitutionText writes a substitution with its groups as ${1}.
+func substitutionText(with model.Substitution) string {
+	var b strings.Builder
+	for _, part := range with {
+		if part.Text == "" {
+			fmt.Fprintf(&b, "${%d}", part.Group)
+		} else {
+			b.WriteString(strings.ReplaceAll(part.Text, "$", "$$"))
+		}
+	}
+	return b.String()
 }
 
 // targetsText is where requests go: a backend, or each backend with its part of them.

@@ -75,13 +75,6 @@ type BackendRef struct {
 	Origin diag.Origin
 }
 
-// HTTPSRedirect asks that requests on a plain entry be sent to the HTTPS entry.
-type HTTPSRedirect struct {
-	// Permanent chooses 301 and 308 over 302 and 307.
-	Permanent bool
-	Origin    diag.Origin
-}
-
 // Strip asks that a path prefix be taken off before the backend sees the request.
 type Strip struct {
 	// Prefix begins with / and has no / at its end.

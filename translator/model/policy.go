@@ -10,4 +10,14 @@ type RoutePolicies struct {
 	// RequestHeaders are changed on the way to the backend, ResponseHeaders on the way back, and on what the gateway
 	// answers in the backend's place. Each is sorted by name, and has a name once.
 	RequestHeaders, ResponseHeaders []HeaderChange
+	// Rewrite is nil where the path goes to the backend as it is, but for a Strip and a ReplacePath, beside which only an
+	// AddPrefix may stand, or none.
+	Rewrite Rewrite
+	// RootRedirect, HostRedirect and URLRedirect are nil for none. The first that answers does: a RootRedirect or a
+	// URLRedirect, which never stand together, the HTTPSRedirect, the HostRedirect.
+	RootRedirect *RootRedirect
+	HostRedirect *HostRedirect
+	URLRedirect  *URLRedirect
+	// Weighted says that the targets' weights are as the Ingress gives them, and no even shares.
+	Weighted bool
 }

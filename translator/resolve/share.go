@@ -100,7 +100,7 @@ func targetsOf(r model.Route) []model.Target {
 // Services: Envoy's weights stand in routes, and a pod that comes or goes must not change those.
 func sharedPath(host model.Host, r model.Route) []diag.D {
 	targets := targetsOf(r)
-	if len(targets) < 2 {
+	if len(targets) < 2 || r.Weighted {
 		return nil
 	}
 	d := diag.New(diag.CodeSharedPath, targets[1].Origin, fmt.Sprintf("%s %s has %d backends", host, r.Path, len(targets)),

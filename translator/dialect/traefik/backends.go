@@ -18,12 +18,12 @@ var backends = []dialect.Annotation{
 		Type: "true or false", Support: dialect.Approximated,
 		Note:    "With false, the backend sees the name of its Service (or the ExternalName), where Traefik sent the pod's address.",
 		Doc:     "Whether the backend sees the client's Host; it does by default.",
-		Example: "false",
+		Example: "false", Family: "backends", Case: "traefik/preserve-host",
 	},
 	{
 		Key: "protocol", On: dialect.OnIngress, Type: "http, https or h2c", Support: dialect.Applied,
 		Doc:     "How the backend is spoken to. Without it: https where the Service port is 443 or its name begins with https, else http.",
-		Example: "https",
+		Example: "https", Family: "backends", Case: "backend/protocol",
 	},
 }
 

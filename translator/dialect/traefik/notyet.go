@@ -4,13 +4,7 @@ import "github.com/postern-gateway/postern/translator/dialect"
 
 // notYet are the annotations of Traefik 1.7 that have no effect yet. Those that restrict access close their routes.
 var notYet = []dialect.Annotation{
-	ingress("rewrite-target", "a path", "Replaces the matched prefix of the path."),
-	ingress("request-modifier", "AddPrefix, ReplacePath or ReplacePathRegex", "Changes the path before the backend sees it."),
-	ingress("app-root", "a path", "Redirects / to another path."),
-	ingress("service-weights", "YAML: Service to percentage", "Splits a path's requests over its Services. Until it is applied the first of them gets all."),
 	ingress("error-pages", "YAML", "Answers failed requests from another backend."),
-	aliased("redirect-regex", "traefik.frontend.redirect.regex", "a regular expression", "Redirects URLs that match."),
-	aliased("redirect-replacement", "traefik.frontend.redirect.replacement", "a replacement", "Where redirect-regex redirects to."),
 	ingress("auth-type", "basic, digest or forward", "Asks who the user is."),
 	ingress("auth-secret", "a Secret's name", "The users of basic and digest."),
 	ingress("auth-realm", "a name", "The realm shown."),
@@ -24,10 +18,6 @@ var notYet = []dialect.Annotation{
 	ingress("rate-limit", "YAML", "Limits requests by client, host or header."),
 	ingress("pass-client-tls-cert", "YAML", "Passes the client's certificate in headers."),
 	aliased("pass-tls-cert", "traefik.frontend.passTLSCert", "true or false", "Passes the client's certificate (deprecated)."),
-	ingress("ssl-temporary-redirect", "true or false", "Makes ssl-redirect temporary."),
-	ingress("ssl-host", "a host", "The host that ssl-redirect names."),
-	ingress("ssl-force-host", "true or false", "Redirects HTTPS requests for other hosts too."),
-	ingress("ssl-proxy-headers", "K:V||K:V", "Headers by which a request counts as HTTPS."),
 	service("affinity", "true or false", "Keeps a client at one endpoint by a cookie.", "traefik.backend.loadbalancer.stickiness", "traefik.backend.loadbalancer.sticky"),
 	service("session-cookie-name", "a name", "The name of that cookie.", "traefik.backend.loadbalancer.stickiness.cookieName"),
 	service("session-secure", "true or false", "Makes that cookie Secure."),

@@ -21,23 +21,31 @@ var routing = []dialect.Annotation{
 		Support: dialect.Approximated,
 		Note: "Prefixes end at a path element: /foo never matches /foobar, unless --traefik-path-prefix=string is set. " +
 			"A stripped prefix also redirects /foo to /foo/, sets X-Forwarded-Prefix in place of a client's, and puts Location and cookie paths under the prefix. " +
-			"ReplacePath does not send X-Replaced-Path.",
+			"X-Replaced-Path, beside ReplacePath, takes the place of a client's too.",
 		Doc:     "How the paths of the Ingress match, and what of them the backend sees. It overrides pathType.",
-		Example: "PathPrefixStrip",
+		Example: "PathPrefixStrip", Family: "routing", Case: "traefik/rule-type",
 	},
 	{
 		Key: "priority", Aliases: []string{"traefik.frontend.priority"}, On: dialect.OnIngress, Type: "a whole number",
 		Support: dialect.Approximated,
 		Note:    "It orders the rules of one host, or those without a host; it never puts a broader host before a narrower one.",
 		Doc:     "Above 0, it takes the place of the rule's length where rules are ordered.",
-		Example: "10",
+		Example: "10", Family: "routing", Case: "traefik/priority",
 	},
 	{
 		Key: "frontend-entry-points", Aliases: []string{"traefik.frontend.entryPoints"}, On: dialect.OnIngress,
 		Type: "a list of http, https", Support: dialect.Approximated,
 		Note:    "By default all open entries serve the Ingress; Traefik's default was http alone.",
 		Doc:     "The entry points that serve the Ingress.",
-		Example: "http,https",
+		Example: "http,https", Family: "routing", Case: "traefik/entry-points",
+	},
+	{
+		Key: "service-weights", On: dialect.OnIngress, Type: weightForms, Support: dialect.Approximated,
+		Note: "A Service's part is its own whatever its number of endpoints, and stays its own (503) where it has none. " +
+			"Several Services that are left out share the rest evenly. Weights that do not make 100% keep their proportion, " +
+			"and a weight that cannot be read closes the paths that share requests with it; Traefik 1.7 dropped the whole Ingress for either.",
+		Doc:     "The parts of a path's requests that its Services get; one that is left out gets the rest.",
+		Example: "web: 90%\napi: 10%", Family: "routing", Case: "traefik/service-weights",
 	},
 }
 
@@ -58,11 +66,10 @@ var ruleTypes = []string{rulePath, rulePathPrefix, rulePathStrip, rulePathPrefix
 func Shape(ing source.Ingress, s dialect.Settings, protocol model.Protocol) (dialect.Shape, []diag.D) {
 	r := dialect.Read(Table, dialect.OnIngress, ing.Annotations, ing.AnnotationOrigin)
 	shape := dialect.Shape{Path: dialect.NativePath, Policies: model.Policies{Protocol: protocol}, HostAnnotation: preserveHost}
-	// service-weights is not applied yet: an even share might be fifty times what a backend was meant to get.
-	_, _, weighted := r.Value("service-weights")
-	shape.SharesPaths = protocol == model.ProtocolFromPort && !weighted
+	shape.SharesPaths = protocol == model.ProtocolFromPort
 	readRouting(r, s, &shape)
-	readRedirects(r, &shape)
+	readWeights(r, ing, &shape)
+	readRedirects(r, ing, &shape)
 	readBackends(r, &shape)
 	readAccess(r, &shape)
 	readHeaders(r, &shape)
@@ -96,7 +103,19 @@ func readRouting(r *dialect.Reader, s dialect.Settings, shape *dialect.Shape) {
 			shape.Closed = &model.Closed{Reason: text + " is not a rule-type", Code: diag.CodeBadValue, Origin: at}
 		}
 	}
-	shape.Path = read.path
+	read.change = readRewriting(r, shape, read.ruleType)
+	shape.Path = func(rule networkingv1.HTTPIngressPath, at diag.Origin) ([]dialect.PathClaim, []diag.D) {
+		claims, ds := read.path(rule, at)
+		if rule.Path == "" {
+			// Without a path Traefik built no rule that could change one.
+			return claims, ds
+		}
+		for i := range claims {
+			changed, more := read.change.applyTo(claims[i])
+			claims[i], ds = changed, append(ds, more...)
+		}
+		return claims, ds
+	}
 }
 
 func readEntries(r *dialect.Reader, s dialect.Settings, text string, at diag.Origin, shape *dialect.Shape) {
@@ -118,6 +137,7 @@ func readEntries(r *dialect.Reader, s dialect.Settings, text string, at diag.Ori
 type pathReader struct {
 	settings dialect.Settings
 	ruleType string
+	change   pathChange
 }
 
 func (p pathReader) path(rule networkingv1.HTTPIngressPath, at diag.Origin) ([]dialect.PathClaim, []diag.D) {
