@@ -65,3 +65,49 @@ func TestAccessRefused(t *testing.T) {
 		}
 	}
 }
+
+// limitedJSON has a route with two counts.
+var limitedJSON = strings.Replace(routesJSON, `"direct_response": {"status": 503}`, `"direct_response": {"status": 503}, "typed_per_filter_config": {
+ "envoy.filters.http.local_ratelimit": {"@type": "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", "stat_prefix": "x",
+  "token_bucket": {"fill_interval": "1s"}, "always_consume_default_token_bucket": false, "max_dynamic_descriptors": 7,
+  "filter_enabled": {"default_value": {"numerator": 100}}, "filter_enforced": {"default_value": {"numerator": 100}},
+  "rate_limits": [{"actions": [{"generic_key": {"descriptor_key": "n", "descriptor_value": "0"}}, {"request_headers": {"header_name": "X-Key", "descriptor_key": "h"}}]},
+   {"actions": [{"generic_key": {"descriptor_key": "n", "descriptor_value": "1"}}, {"remote_address": {}}]}],
+  "descriptors": [{"entries": [{"key": "n", "value": "0"}, {"key": "h"}], "token_bucket": {"max_tokens": 5, "tokens_per_fill": 3, "fill_interval": "1s"}},
+   {"entries": [{"key": "n", "value": "1"}, {"key": "remote_address"}], "token_bucket": {"max_tokens": 9, "fill_interval": "0.05s"}}]}}`, 1)
+
+func TestDecodeRateLimit(t *testing.T) {
+	rc, err := DecodeRouteConfiguration("http", resourceOf(t, RouteType, limitedJSON))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(*rc.VirtualHosts[0].Routes[2].Filters.RateLimit); got != "{[{{false x-key <nil>} {5 3 1s}} {{true  <nil>} {9 1 50ms}}] 7}" {
+		t.Errorf("rate limit %s", got)
+	}
+}
+
+func TestRateLimitRefused(t *testing.T) {
+	const at = `routes[2].typed_per_filter_config["envoy.filters.http.local_ratelimit"].LocalRateLimit.`
+	for _, row := range []struct{ old, new, want string }{
+		{`"token_bucket": {"fill_interval": "1s"}`, `"token_bucket": {"max_tokens": 1, "fill_interval": "1s"}`, at + "token_bucket.max_tokens: only 0"},
+		{`"always_consume_default_token_bucket": false, `, ``, at + "always_consume_default_token_bucket: only false"},
+		{`"filter_enabled": {"default_value": {"numerator": 100}}, `, ``, at + "filter_enabled: only 100"},
+		{`"filter_enforced": {"default_value": {"numerator": 100}}`, `"filter_enforced": {"default_value": {"numerator": 100, "denominator": "MILLION"}}`, at + "filter_enforced: only 100"},
+		{`"stat_prefix": "x"`, `"local_rate_limit_per_downstream_connection": true`, at + "local_rate_limit_per_downstream_connection" + unsupportedText},
+		{`, {"remote_address": {}}]`, `]`, at + "descriptors[1].entries: only those"},
+		{`{"remote_address": {}}]`, `{"masked_remote_address": {}}]`, "masked_remote_address" + unsupportedText},
+		{`{"key": "h"}`, `{"key": "h", "value": "x"}`, at + "descriptors[0].entries: only those"},
+		{`"descriptor_value": "1"`, `"descriptor_value": "0"`, at + "descriptors[1].entries: only those"},
+		{`"fill_interval": "0.05s"`, `"fill_interval": "0.049s"`, at + "descriptors[1].token_bucket: "},
+		{`"max_tokens": 9`, `"max_tokens": 0`, at + "descriptors[1].token_bucket: "},
+		{`"header_name": "X-Key", `, `"skip_if_absent": true, "header_name": "X-Key", `, "skip_if_absent" + unsupportedText},
+	} {
+		if !strings.Contains(limitedJSON, row.old) {
+			t.Fatalf("no %q to spoil", row.old)
+		}
+		_, err := decode(RouteType, "x", resourceOf(t, RouteType, strings.Replace(limitedJSON, row.old, row.new, 1)))
+		if err == nil || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%s → %s: %v, want %s", row.old, row.new, err, row.want)
+		}
+	}
+}

@@ -18,6 +18,8 @@ type Filters struct {
 	Access *Access
 	// URLRedirect is nil where the route has none.
 	URLRedirect *URLRedirect
+	// RateLimit is nil where there is none.
+	RateLimit *RateLimit
 }
 
 // An httpFilter is an HTTP filter that the Go data plane knows.
@@ -37,6 +39,7 @@ var httpFilters = []httpFilter{
 	{name: "envoy.filters.http.header_mutation.url", listener: decodeIdleMutation, route: decodeURL},
 	{name: "envoy.filters.http.header_to_metadata.url", listener: decodeIdleMetadata, route: decodeURLRegex},
 	{name: "envoy.filters.http.lua.redirect", listener: decodeLua, route: decodeRedirectScript},
+	{name: "envoy.filters.http.local_ratelimit", listener: decodeRateLimitFilter, route: decodeRateLimit},
 	{name: "envoy.filters.http.lua", listener: decodeLua, route: decodePrefix},
 	{name: "envoy.filters.http.lua.base", listener: decodeLua, route: decodeBase},
 	{name: "envoy.filters.http.router", listener: decodeRouter},

@@ -45,3 +45,6 @@ func applies(p config.Permission, r Request) bool {
 	}
 	return does != p.Not
 }
+
+// Header tells whether a header of a request matches.
+func Header(m *config.HeaderMatch, r Request) bool { return matchesHeader(m, r) }

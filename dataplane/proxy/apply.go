@@ -42,6 +42,7 @@ func (p *Proxy) Apply(u ads.Update) map[string]error {
 		each(u, refused, config.DecodeRouteConfiguration, p.setRoutes)
 		for _, name := range u.Removed {
 			delete(p.routes, name)
+			delete(p.limiters, name)
 		}
 	case config.ClusterType:
 		each(u, refused, config.DecodeCluster, p.setCluster)
@@ -136,6 +137,7 @@ func (p *Proxy) retireEdge(name string) {
 
 func (p *Proxy) setRoutes(name string, c config.RouteConfiguration) error {
 	p.routes[name] = match.NewTable(c)
+	p.limiters[name] = newLimiters(c)
 	return nil
 }
 
@@ -220,6 +222,7 @@ func (p *Proxy) forget(typeURL, name string) {
 	switch typeURL {
 	case config.RouteType:
 		delete(p.routes, name)
+		delete(p.limiters, name)
 	case config.EndpointType:
 		delete(p.assignments, name)
 	case config.SecretType:

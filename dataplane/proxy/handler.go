@@ -77,10 +77,7 @@ func (x *exchange) serve() {
 	case x.route == nil:
 		x.reply(http.StatusNotFound)
 		return
-	case x.upgrade == otherUpgrade, x.upgrade == webSocket && !x.manager.WebSocket:
-		x.replyBeforeRoute(http.StatusForbidden)
-		return
-	case !x.admitted():
+	case x.upgrade == otherUpgrade, x.upgrade == webSocket && !x.manager.WebSocket, !x.admitted():
 		x.replyBeforeRoute(http.StatusForbidden)
 		return
 	}
@@ -89,6 +86,10 @@ func (x *exchange) serve() {
 	}
 	switch action := x.route.Action.(type) {
 	case *config.Forward:
+		if !x.withinLimits() {
+			x.replyByRoute(http.StatusTooManyRequests, x.values(0))
+			return
+		}
 		change(h, x.route.RequestHeadersToRemove, x.route.RequestHeadersToAdd, x.values(0))
 		change(h, x.table().RequestHeadersToRemove(), nil, config.Values{})
 		x.forward(action)

@@ -73,6 +73,7 @@ type Proxy struct {
 	listeners   map[string]*config.Listener // as last accepted; an edge goes on with its own until all is there
 	edges       map[string]*edge
 	routes      map[string]*match.Table
+	limiters    map[string]limiters // by the route configuration's name
 	upstreams   map[string]*upstream
 	assignments map[string][]netip.AddrPort // by service name; present once they have arrived
 	trust       shelf[x509.CertPool]
@@ -88,6 +89,7 @@ type Proxy struct {
 // A snapshot is everything that a request depends on but its listener. It is immutable.
 type snapshot struct {
 	routes    map[string]*match.Table
+	limiters  map[string]limiters
 	upstreams map[string]*upstream
 }
 
@@ -101,7 +103,7 @@ func New(o Options) *Proxy {
 	p := &Proxy{
 		options: o, failed: make(chan error, 1),
 		listeners: make(map[string]*config.Listener), edges: make(map[string]*edge),
-		routes: make(map[string]*match.Table), upstreams: make(map[string]*upstream),
+		routes: make(map[string]*match.Table), limiters: make(map[string]limiters), upstreams: make(map[string]*upstream),
 		assignments: make(map[string][]netip.AddrPort), trust: make(shelf[x509.CertPool]), clients: make(shelf[tls.Certificate]),
 		unknown: make(map[string]*failures), subscribed: make(map[[2]string]bool),
 	}
@@ -132,7 +134,7 @@ func (p *Proxy) Failed() <-chan error { return p.failed }
 
 // publish swaps the snapshot. p.mu is held.
 func (p *Proxy) publish() {
-	p.snapshot.Store(&snapshot{routes: maps.Clone(p.routes), upstreams: maps.Clone(p.upstreams)})
+	p.snapshot.Store(&snapshot{routes: maps.Clone(p.routes), limiters: maps.Clone(p.limiters), upstreams: maps.Clone(p.upstreams)})
 }
 
 // listen puts the listeners in force that have all that they name, and are not in force yet. The first of them wait

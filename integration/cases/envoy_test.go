@@ -8,6 +8,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
 	"github.com/postern-gateway/postern/controlplane/casetest/corpus"
+	"github.com/postern-gateway/postern/controlplane/casetest/limits"
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
 )
 
@@ -29,4 +30,10 @@ func TestBootstrap(t *testing.T) {
 func TestCorpus(t *testing.T) {
 	live.NeedEnvoy(t)
 	corpus.Run(t, "../../controlplane/casetest/corpus/testdata", live.Envoy)
+}
+
+// TestRateLimits asks a real Envoy for more than it may give.
+func TestRateLimits(t *testing.T) {
+	live.NeedEnvoy(t)
+	limits.Run(t, live.Envoy)
 }

@@ -20,6 +20,7 @@ func httpFilters() []*hcmv3.HttpFilter {
 		[]*hcmv3.HttpFilter{malformedFilter()},
 		[]*hcmv3.HttpFilter{accessFilter()},
 		urlFilters(),
+		[]*hcmv3.HttpFilter{rateLimitFilter()},
 		scriptFilters(),
 		[]*hcmv3.HttpFilter{{
 			Name: routerFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&routerv3.Router{SuppressEnvoyHeaders: true})},
@@ -51,4 +52,5 @@ func (b *routeBuilder) routeFilters(r *routev3.Route) {
 	if u := b.route.URLRedirect; u != nil {
 		b.urlRedirect(r, *u)
 	}
+	b.limitRate(r)
 }

@@ -17,8 +17,10 @@ import (
 type hostBuilder struct {
 	edge model.Edge
 	// tls says that the routes are those of an entry with TLS.
-	tls    bool
-	routes []*routev3.Route
+	tls bool
+	// oneHost says that all requests are for one host, whatever its spelling.
+	oneHost bool
+	routes  []*routev3.Route
 }
 
 // add renders routes, each under the given header matches.

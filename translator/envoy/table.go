@@ -71,6 +71,7 @@ func (b *tableBuilder) add(domain string, h *hostBuilder) {
 // every broader host.
 func (b *tableBuilder) exact(h model.HostRoutes) {
 	host := b.host()
+	host.oneHost = true
 	if !b.own(h.Host) {
 		// In the group of a wildcard, an exact host needs a place only where the wildcard's would take it.
 		if b.group.Name == "" || slices.ContainsFunc(b.group.Hosts, func(w model.Host) bool { return w.Covers(h.Host) }) {

@@ -206,6 +206,7 @@ func (n *narrator) answer(r model.Route) {
 				return
 			}
 		}
+		n.noteOnRateLimit(r)
 		n.forward(r, action)
 	default:
 		panic(fmt.Sprintf("explain: unknown action %T", action))

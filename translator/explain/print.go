@@ -158,6 +158,7 @@ func routeText(r model.Route) string {
 	}
 	words = append(words, accessWords(r.Access)...)
 	words = append(words, redirectWords(r)...)
+	words = append(words, rateLimitWords(r.RateLimit)...)
 	if r.HSTS != nil {
 		words = append(words, "hsts "+r.HSTS.String())
 	}

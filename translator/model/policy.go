@@ -20,4 +20,6 @@ type RoutePolicies struct {
 	URLRedirect  *URLRedirect
 	// Weighted says that the targets' weights are as the Ingress gives them, and no even shares.
 	Weighted bool
+	// RateLimit is nil where a route may be asked as often as one likes. It holds for what goes on to a backend.
+	RateLimit *RateLimit
 }

@@ -44,6 +44,7 @@ var features = []feature{
 	{name: "preserve host", ingress: preserveHost},
 	{name: "protocol", settings: upstreamTrust, ingress: protocols, service: serviceProtocols},
 	{name: "restrictions", ingress: restrictions, service: serviceRestrictions},
+	{name: "access", ingress: access, request: clients},
 	{name: "certificates", settings: defaultCertificate, world: certificates},
 	{name: "trusted proxies", settings: trustedProxies, request: forwardedHeaders},
 	{name: "rewrites", ingress: rewrites},

@@ -15,7 +15,6 @@ var notYet = []dialect.Annotation{
 	ingress("auth-response-headers", "a list of header names", "Copied from its answer to the request."),
 	ingress("auth-tls-secret", "a Secret's name", "Client certificate towards that server."),
 	ingress("auth-tls-insecure", "true or false", "Does not verify that server."),
-	ingress("rate-limit", "YAML", "Limits requests by client, host or header."),
 	ingress("pass-client-tls-cert", "YAML", "Passes the client's certificate in headers."),
 	aliased("pass-tls-cert", "traefik.frontend.passTLSCert", "true or false", "Passes the client's certificate (deprecated)."),
 	service("affinity", "true or false", "Keeps a client at one endpoint by a cookie.", "traefik.backend.loadbalancer.stickiness", "traefik.backend.loadbalancer.sticky"),
@@ -25,8 +24,6 @@ var notYet = []dialect.Annotation{
 	service("session-same-site", "none, lax or strict", "SameSite of that cookie."),
 	service("load-balancer-method", "wrr or drr", "How endpoints are chosen.", "traefik.backend.loadbalancer.method"),
 	service("circuit-breaker-expression", "an expression", "When the backend is left alone.", "traefik.backend.circuitbreaker"),
-	service("max-conn-amount", "a number", "Limits concurrent requests."),
-	service("max-conn-extractor-func", "client.ip, request.host or request.header.NAME", "By what they are counted."),
 	service("buffering", "YAML", "Buffers and limits bodies."),
 	service("responseforwarding-flushinterval", "a duration", "How often a response is flushed."),
 }

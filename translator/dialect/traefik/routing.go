@@ -73,6 +73,7 @@ func Shape(ing source.Ingress, s dialect.Settings, protocol model.Protocol) (dia
 	readBackends(r, &shape)
 	readAccess(r, &shape)
 	readHeaders(r, &shape)
+	readRateLimit(r, &shape)
 	if shape.Closed == nil {
 		shape.Closed = r.Closed
 	}

@@ -1,0 +1,11 @@
+package dataplane_test
+
+import (
+	"testing"
+
+	"github.com/postern-gateway/postern/controlplane/casetest/limits"
+	"github.com/postern-gateway/postern/controlplane/casetest/live"
+)
+
+// TestRateLimits asks the Go data plane for more than it may give.
+func TestRateLimits(t *testing.T) { limits.Run(t, live.Go) }
