@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -154,8 +155,8 @@ func (j *explainJudge) tell(p Probe) (explain.Story, error) {
 }
 
 // answer is what comes of a decision.
-func (j *explainJudge) answer(p Probe, story explain.Story, d explain.Decision) Answer {
-	a := Answer{Status: d.Status, Why: d.Reason, Response: http.Header{}}
+func (j *explainJudge) answer(p Probe, story explain.Story, d explain.Decision) (a Answer) {
+	a = Answer{Status: d.Status, Why: d.Reason, Response: http.Header{}}
 	if story.Certificate != nil {
 		a.Certificate = story.Certificate.Subject()
 	}
@@ -170,6 +171,8 @@ func (j *explainJudge) answer(p Probe, story explain.Story, d explain.Decision) 
 		return ownAnswer(a, d)
 	}
 	backend, way := j.test.Backend(d.Assignment), j.approach(d)
+	endpoint := d.Endpoints[j.turn(d.Assignment, len(d.Endpoints))]
+	defer func() { keep(d, p, endpoint, a.Response) }()
 	if why := backend.failure(way); why != "" {
 		a.Status, a.Why = http.StatusServiceUnavailable, why
 		return ownAnswer(a, d)
@@ -187,7 +190,7 @@ func (j *explainJudge) answer(p Probe, story explain.Story, d explain.Decision) 
 	if d.RewritesBase {
 		explain.LoosenPage(a.Status, a.Response)
 	}
-	a.Why, a.Seen = "", j.seen(d, way, backend)
+	a.Why, a.Seen = "", seen(d, way, backend, endpoint)
 	return a
 }
 
@@ -201,9 +204,9 @@ func ownAnswer(a Answer, d explain.Decision) Answer {
 }
 
 // seen is what a backend sees of a request.
-func (j *explainJudge) seen(d explain.Decision, way approach, backend Backend) *Seen {
+func seen(d explain.Decision, way approach, backend Backend, endpoint string) *Seen {
 	out := &Seen{
-		Backend: d.Assignment, Endpoint: d.Endpoints[j.turn(d.Assignment, len(d.Endpoints))],
+		Backend: d.Assignment, Endpoint: endpoint,
 		Path: d.Path, Header: maps.Clone(d.Headers), TLS: d.TLS != nil, HTTP2: d.Protocol == model.ProtocolH2C,
 	}
 	out.Header.Set("Host", d.Host)
@@ -214,6 +217,16 @@ func (j *explainJudge) seen(d explain.Decision, way approach, backend Backend) *
 		out.Header.Set(clientHeader, leaf.Subject.CommonName)
 	}
 	return out
+}
+
+// keep sets the cookie by which a client is kept at an endpoint, whatever became of the request there.
+func keep(d explain.Decision, p Probe, endpoint string, h http.Header) {
+	if d.Affinity == nil {
+		return
+	}
+	if cookie := explain.SessionCookie(*d.Affinity, p.Header, endpoint); cookie != "" {
+		h["Set-Cookie"] = append(slices.Clone(h["Set-Cookie"]), cookie)
+	}
 }
 
 // approach is how the gateway comes to the backend of a decision.

@@ -5,10 +5,12 @@ import (
 	"maps"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/postern-gateway/postern/translator/explain"
 	"github.com/postern-gateway/postern/translator/model"
 )
 
@@ -116,13 +118,18 @@ type HeaderWant struct {
 // certificateName stands among response headers for the certificate that the client is served.
 const certificateName = "Tls"
 
+// keptPlaceholder stands for the value of the cookie that keeps a client at an endpoint.
+var keptPlaceholder = regexp.MustCompile(`\{\{kept-at ([0-9a-f.:\[\]]+)\}\}`)
+
 // ParseProbes reads a probes file.
 func ParseProbes(file string, data []byte) ([]Probe, error) {
 	var out []Probe
 	number := 0
 	for raw := range strings.Lines(string(data)) {
 		number++
-		line := strings.TrimSpace(raw)
+		line := keptPlaceholder.ReplaceAllStringFunc(strings.TrimSpace(raw), func(found string) string {
+			return explain.SessionValue(keptPlaceholder.FindStringSubmatch(found)[1])
+		})
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}

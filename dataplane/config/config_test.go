@@ -216,13 +216,13 @@ func TestDecode(t *testing.T) {
 		t.Errorf("domains and headers %s", got)
 	}
 	first, last := rc.VirtualHosts[0].Routes[0], rc.VirtualHosts[0].Routes[3]
-	if f := first.Action.(*Forward); !f.Retry || !slices.Equal(f.Clusters, []WeightedCluster{{"c", 1, "h"}}) || first.Filters.Scripts.Prefix != "/k8s" || *first.Filters.Scripts.Base != (Base{"/a&amp;b", true}) || first.Match.Headers[0].Name != ":method" {
+	if f := first.Action.(*Forward); f.Retries != 1 || !slices.Equal(f.Clusters, []WeightedCluster{{Name: "c", Weight: 1, HostRewrite: "h"}}) || first.Filters.Scripts.Prefix != "/k8s" || *first.Filters.Scripts.Base != (Base{"/a&amp;b", true}) || first.Match.Headers[0].Name != ":method" {
 		t.Errorf("route %+v", first)
 	}
 	if f := last.Action.(*Forward); f.RegexRewrite.ReplaceAllString("/rx/y", f.Substitution) != `/x$\/y` {
 		t.Errorf("substitution %q", f.Substitution)
 	}
-	if f := rc.VirtualHosts[0].Routes[4].Action.(*Forward); !slices.Equal(f.Clusters, []WeightedCluster{{"w1", 3, "h1"}, {"w2", 1, ""}}) {
+	if f := rc.VirtualHosts[0].Routes[4].Action.(*Forward); !slices.Equal(f.Clusters, []WeightedCluster{{Name: "w1", Weight: 3, HostRewrite: "h1"}, {Name: "w2", Weight: 1}}) {
 		t.Errorf("weighted clusters %+v", f.Clusters)
 	}
 	c, err := DecodeCluster("ns/svc/80/https", resourceOf(t, ClusterType, clusterJSON))

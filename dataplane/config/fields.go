@@ -77,7 +77,7 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 		"delayed_close_timeout", whyTimeout, "drain_timeout", whyTimeout),
 	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":                                 fields("config_source route_config_name"),
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter":                          fields("name typed_config disabled"),
-	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig": fields("upgrade_type"),
+	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig": fields("upgrade_type filters"),
 	"envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig":                    fields("body_format mappers"),
 	"envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper":                      fields("filter status_code"),
 	"envoy.config.accesslog.v3.AccessLogFilter":                                                       fields("extension_filter"),
@@ -120,6 +120,13 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 	"envoy.extensions.filters.http.header_to_metadata.v3.Config":                    fields("request_rules"),
 	"envoy.extensions.filters.http.header_to_metadata.v3.Config.Rule":               fields("header on_header_present"),
 	"envoy.extensions.filters.http.header_to_metadata.v3.Config.KeyValuePair":       fields("metadata_namespace key regex_value_rewrite"),
+	"envoy.extensions.filters.http.buffer.v3.Buffer":                                fields("max_request_bytes"),
+	"envoy.extensions.filters.http.buffer.v3.BufferPerRoute":                        fields("buffer"),
+	"envoy.extensions.filters.http.stateful_session.v3.StatefulSession":             fields("session_state"),
+	"envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute":     fields("stateful_session"),
+	"envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState":      fields("cookie"),
+	"envoy.type.http.v3.Cookie":                                                     fields("name path attributes"),
+	"envoy.type.http.v3.CookieAttribute":                                            fields("name value"),
 	"envoy.extensions.filters.http.lua.v3.Lua":                                      fields("source_codes", "stat_prefix", whyStats),
 	"envoy.extensions.filters.http.lua.v3.LuaPerRoute":                              fields("name filter_context"),
 	"envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation": fields("mutations"),
@@ -156,14 +163,14 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 		"request_headers_to_remove response_headers_to_add response_headers_to_remove typed_per_filter_config",
 		"metadata", whyMetadata, "name", whyName),
 	"envoy.config.route.v3.RouteMatch":              fields("path prefix path_separated_prefix safe_regex headers"),
-	"envoy.config.route.v3.HeaderMatcher":           fields("name string_match present_match invert_match treat_missing_header_as_empty"),
+	"envoy.config.route.v3.HeaderMatcher":           fields("name string_match present_match invert_match range_match treat_missing_header_as_empty"),
 	"envoy.type.matcher.v3.StringMatcher":           fields("exact prefix suffix contains safe_regex ignore_case"),
 	"envoy.type.matcher.v3.RegexMatchAndSubstitute": fields("pattern substitution"),
 	"envoy.type.matcher.v3.RegexMatcher":            fields("regex", "google_re2", whyRE2),
 	"envoy.config.route.v3.RouteAction": fields(
 		"cluster weighted_clusters timeout prefix_rewrite regex_rewrite host_rewrite_literal retry_policy"),
 	"envoy.config.route.v3.WeightedCluster":               fields("clusters"),
-	"envoy.config.route.v3.WeightedCluster.ClusterWeight": fields("name weight host_rewrite_literal"),
+	"envoy.config.route.v3.WeightedCluster.ClusterWeight": fields("name weight host_rewrite_literal typed_per_filter_config"),
 	"envoy.config.route.v3.RetryPolicy":                   fields("retry_on num_retries"),
 	"envoy.config.route.v3.RedirectAction": fields(
 		"https_redirect scheme_redirect port_redirect host_redirect path_redirect response_code"),
@@ -171,10 +178,21 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 
 	// Clusters and endpoints.
 	"envoy.config.cluster.v3.Cluster": fields("name type eds_cluster_config connect_timeout lb_policy "+
-		"typed_extension_protocol_options transport_socket",
+		"typed_extension_protocol_options transport_socket outlier_detection common_lb_config",
 		"per_connection_buffer_limit_bytes", whyBuffers, "metadata", whyMetadata, "alt_stat_name", whyStats),
-	"envoy.config.cluster.v3.Cluster.EdsClusterConfig":       fields("eds_config service_name"),
-	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": fields("explicit_http_config"),
+	"envoy.config.cluster.v3.Cluster.EdsClusterConfig": fields("eds_config service_name"),
+	"envoy.config.cluster.v3.Cluster.CommonLbConfig":   fields("healthy_panic_threshold"),
+	"envoy.type.v3.Percent":                            fields("value"),
+	"envoy.config.cluster.v3.OutlierDetection": fields("interval base_ejection_time max_ejection_time max_ejection_percent " +
+		"enforcing_consecutive_5xx enforcing_success_rate enforcing_consecutive_gateway_failure enforcing_failure_percentage " +
+		"failure_percentage_threshold failure_percentage_minimum_hosts failure_percentage_request_volume " +
+		"split_external_local_origin_errors enforcing_consecutive_local_origin_failure enforcing_local_origin_success_rate"),
+	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":                  fields("explicit_http_config outlier_detection"),
+	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.OutlierDetection": fields("error_matcher"),
+	"envoy.config.common.matcher.v3.MatchPredicate":                           fields("or_match http_response_headers_match"),
+	"envoy.config.common.matcher.v3.MatchPredicate.MatchSet":                  fields("rules"),
+	"envoy.config.common.matcher.v3.HttpHeadersMatch":                         fields("headers"),
+	"envoy.type.v3.Int64Range":                                                fields("start end"),
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig": fields(
 		"http_protocol_options http2_protocol_options"),
 	"envoy.config.endpoint.v3.ClusterLoadAssignment": fields("cluster_name endpoints"),

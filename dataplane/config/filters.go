@@ -20,6 +20,10 @@ type Filters struct {
 	URLRedirect *URLRedirect
 	// RateLimit is nil where there is none.
 	RateLimit *RateLimit
+	// RequestBytesMax has a request's body held until it is whole, of so many bytes at most; 0 passes it on as it comes.
+	RequestBytesMax int
+	// Session is how clients are kept at one endpoint; nil for not at all.
+	Session *Session
 }
 
 // An httpFilter is an HTTP filter that the Go data plane knows.
@@ -39,7 +43,9 @@ var httpFilters = []httpFilter{
 	{name: "envoy.filters.http.header_mutation.url", listener: decodeIdleMutation, route: decodeURL},
 	{name: "envoy.filters.http.header_to_metadata.url", listener: decodeIdleMetadata, route: decodeURLRegex},
 	{name: "envoy.filters.http.lua.redirect", listener: decodeLua, route: decodeRedirectScript},
+	{name: bufferFilter, listener: decodeBufferFilter, route: decodeBuffer},
 	{name: "envoy.filters.http.local_ratelimit", listener: decodeRateLimitFilter, route: decodeRateLimit},
+	{name: sessionFilter, listener: decodeSessionFilter, route: decodeSession},
 	{name: "envoy.filters.http.lua", listener: decodeLua, route: decodePrefix},
 	{name: "envoy.filters.http.lua.base", listener: decodeLua, route: decodeBase},
 	{name: "envoy.filters.http.router", listener: decodeRouter},

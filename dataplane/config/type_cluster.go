@@ -7,6 +7,7 @@ import (
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/matcher/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -24,6 +25,8 @@ type Cluster struct {
 	HTTP2          bool          // prior knowledge, in the clear
 	Windows        Windows       // of HTTP/2
 	TLS            *UpstreamTLS  // nil where the cluster is spoken to in the clear
+	LeastRequest   bool          // of two endpoints that are drawn, the one with fewer requests; else they take turns
+	Outliers       *Outliers     // nil where endpoints are asked whatever they answered
 }
 
 const httpProtocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -38,8 +41,8 @@ func DecodeCluster(name string, body *anypb.Any) (Cluster, error) {
 	switch {
 	case c.GetType() != clusterv3.Cluster_EDS:
 		return Cluster{}, only(r.path, "type", "EDS")
-	case c.GetLbPolicy() != clusterv3.Cluster_ROUND_ROBIN:
-		return Cluster{}, only(r.path, "lb_policy", "ROUND_ROBIN")
+	case c.GetLbPolicy() != clusterv3.Cluster_ROUND_ROBIN && c.GetLbPolicy() != clusterv3.Cluster_LEAST_REQUEST:
+		return Cluster{}, only(r.path, "lb_policy", "ROUND_ROBIN or LEAST_REQUEST")
 	}
 	if err := requireADS(c.GetEdsClusterConfig().GetEdsConfig(), join(r.path, "eds_cluster_config.eds_config")); err != nil {
 		return Cluster{}, err
@@ -48,9 +51,13 @@ func DecodeCluster(name string, body *anypb.Any) (Cluster, error) {
 		Name:           name,
 		ServiceName:    cmp.Or(c.GetEdsClusterConfig().GetServiceName(), name),
 		ConnectTimeout: cmp.Or(c.GetConnectTimeout().AsDuration(), defaultConnectTimeout),
+		LeastRequest:   c.GetLbPolicy() == clusterv3.Cluster_LEAST_REQUEST,
 	}
-	http2, err := decodeUpstreamHTTP(c.GetTypedExtensionProtocolOptions(), r.path)
+	http2, errors, err := decodeUpstreamHTTP(c.GetTypedExtensionProtocolOptions(), r.path)
 	if err != nil {
+		return Cluster{}, err
+	}
+	if out.Outliers, err = decodeOutliers(c, errors, r.path); err != nil {
 		return Cluster{}, err
 	}
 	out.HTTP2, out.Windows = http2 != nil, windowsOf(http2)
@@ -66,23 +73,22 @@ func DecodeCluster(name string, body *anypb.Any) (Cluster, error) {
 	return out, nil
 }
 
-// decodeUpstreamHTTP gives the options of HTTP/2, nil for HTTP/1.1.
-func decodeUpstreamHTTP(options map[string]*anypb.Any, at string) (http2 *corev3.Http2ProtocolOptions, err error) {
+// decodeUpstreamHTTP gives the options of HTTP/2, nil for HTTP/1.1, and what counts as a failure of an endpoint.
+func decodeUpstreamHTTP(options map[string]*anypb.Any, at string) (*corev3.Http2ProtocolOptions, *matcherv3.MatchPredicate, error) {
 	at = join(at, "typed_extension_protocol_options")
+	protocol := &httpv3.HttpProtocolOptions{}
 	for _, name := range slices.Sorted(maps.Keys(options)) {
 		if name != httpProtocolOptions {
-			return nil, unsupported(at + "[" + name + "]")
+			return nil, nil, unsupported(at + "[" + name + "]")
 		}
-		protocol := &httpv3.HttpProtocolOptions{}
 		if _, err := unpack(options[name], protocol, at+"["+name+"]"); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		http2 = protocol.GetExplicitHttpConfig().GetHttp2ProtocolOptions()
-		if http2.GetMaxConcurrentStreams() != nil {
-			return nil, only(at+"["+name+"]", "http2_protocol_options.max_concurrent_streams", "the endpoint's own limit")
+		if protocol.GetExplicitHttpConfig().GetHttp2ProtocolOptions().GetMaxConcurrentStreams() != nil {
+			return nil, nil, only(at+"["+name+"]", "http2_protocol_options.max_concurrent_streams", "the endpoint's own limit")
 		}
 	}
-	return http2, nil
+	return protocol.GetExplicitHttpConfig().GetHttp2ProtocolOptions(), protocol.GetOutlierDetection().GetErrorMatcher(), nil
 }
 
 // Windows are how many bytes the other end of HTTP/2 may send ahead, on a stream and on a connection; 0 is net/http's

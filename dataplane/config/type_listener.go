@@ -194,6 +194,9 @@ func decodeManager(m *hcmv3.HttpConnectionManager, at string) (ConnectionManager
 		if u.GetUpgradeType() != "websocket" {
 			return ConnectionManager{}, only(index(at, "upgrade_configs", i), "upgrade_type", "websocket")
 		}
+		if err := checkUpgradeFilters(u.GetFilters(), m.GetHttpFilters(), index(at, "upgrade_configs", i)); err != nil {
+			return ConnectionManager{}, err
+		}
 		out.WebSocket = true
 	}
 	reply := "local_reply_config.body_format.text_format_source"

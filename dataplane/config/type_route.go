@@ -82,8 +82,8 @@ type Forward struct {
 	// RegexRewrite replaces every match in the path, without the query, by Substitution (of regexp's Expand); nil leaves it.
 	RegexRewrite *regexp.Regexp
 	Substitution string
-	// Retry has a request tried once more, on another endpoint, that no endpoint has begun to take.
-	Retry bool
+	// Retries is how often a request is tried again, on another endpoint, that no endpoint has begun to take.
+	Retries int
 }
 
 // A WeightedCluster is a cluster with its part of a route's requests.
@@ -91,6 +91,8 @@ type WeightedCluster struct {
 	Name        string
 	Weight      uint32
 	HostRewrite string // empty keeps the client's
+	// Session is how clients are kept at one endpoint, where the route itself does not say; nil for not at all.
+	Session *Session
 }
 
 // Redirect is Envoy's RedirectAction: what is empty or 0 is taken from the request.
@@ -227,6 +229,8 @@ func decodeHeaderMatch(h *routev3.HeaderMatcher, at string) (HeaderMatch, error)
 		out.Value = &value
 	case *routev3.HeaderMatcher_PresentMatch:
 		out.Present = s.PresentMatch
+	case *routev3.HeaderMatcher_RangeMatch:
+		return HeaderMatch{}, unsupported(join(at, "range_match"))
 	default:
 		out.Present = true // "if header_match_specifier is not set, the header must be present"
 	}
@@ -235,6 +239,9 @@ func decodeHeaderMatch(h *routev3.HeaderMatcher, at string) (HeaderMatch, error)
 
 // retriable are the conditions under which no endpoint has begun to take the request.
 var retriable = []string{"connect-failure", "refused-stream", "reset-before-request"}
+
+// retriesMax bounds how often a request is tried again.
+const retriesMax = 10
 
 func decodeForward(a *routev3.RouteAction, at string) (*Forward, error) {
 	clusters, err := decodeClusters(a, at)
@@ -260,10 +267,13 @@ func decodeForward(a *routev3.RouteAction, at string) (*Forward, error) {
 				return nil, only(at, "retry_policy.retry_on", strings.Join(retriable, ","))
 			}
 		}
-		if n := p.GetNumRetries(); n != nil && n.GetValue() != 1 { // Envoy's default is 1 too
-			return nil, only(at, "retry_policy.num_retries", 1)
+		out.Retries = 1 // Envoy's default
+		if n := p.GetNumRetries(); n != nil {
+			if n.GetValue() > retriesMax {
+				return nil, only(at, "retry_policy.num_retries", fmt.Sprintf("up to %d", retriesMax))
+			}
+			out.Retries = int(n.GetValue())
 		}
-		out.Retry = true
 	}
 	return out, nil
 }
@@ -286,6 +296,10 @@ func decodeClusters(a *routev3.RouteAction, at string) ([]WeightedCluster, error
 		w := WeightedCluster{Name: c.GetName(), Weight: c.GetWeight().GetValue(), HostRewrite: c.GetHostRewriteLiteral()}
 		if w.Name == "" {
 			return nil, only(index(at, "clusters", i), "name", "a name")
+		}
+		var err error
+		if w.Session, err = decodeClusterSession(c.GetTypedPerFilterConfig(), join(index(at, "clusters", i), "typed_per_filter_config")); err != nil {
+			return nil, err
 		}
 		total += uint64(w.Weight)
 		out = append(out, w)

@@ -148,13 +148,13 @@ func (p *Proxy) setCluster(name string, c config.Cluster) error {
 	if old := p.upstreams[name]; old != nil {
 		u.turn, u.failures = old.turn, old.failures
 		if reflect.DeepEqual(old.config, c) {
-			u.pool = old.pool
+			u.pool, u.health = old.pool, old.health
 		} else {
 			old.pool.retire()
 		}
 	}
 	if u.pool == nil {
-		u.pool = newPool(c, p.credentials(c))
+		u.pool, u.health = newPool(c, p.credentials(c)), newHealth(c.Outliers, p.options.Now)
 	}
 	u.endpoints, u.arrived = p.assignments[c.ServiceName], has(p.assignments, c.ServiceName)
 	p.upstreams[name] = u
@@ -174,6 +174,7 @@ func (p *Proxy) setEndpoints(service string, endpoints []netip.AddrPort) error {
 		if old.config.ServiceName == service {
 			u := *old
 			u.endpoints, u.arrived = endpoints, true
+			u.health.keep(endpoints)
 			p.upstreams[name] = &u
 		}
 	}

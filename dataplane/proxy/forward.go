@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -27,6 +29,9 @@ func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
 
 // forward sends the request to its cluster and copies the answer back as it comes.
 func (x *exchange) forward(f *config.Forward) {
+	if most := x.route.Filters.RequestBytesMax; most > 0 && !x.hold(most) {
+		return
+	}
 	cluster := draw(f.Clusters)
 	up := x.snapshot.upstreams[cluster.Name]
 	if up == nil {
@@ -44,11 +49,14 @@ func (x *exchange) forward(f *config.Forward) {
 	ctx, idle, stop := x.watchIdle()
 	defer stop()
 	body := &watchedBody{idle: idle}
+	kept := newSession(cmp.Or(cluster.Session, x.route.Filters.Session), x.r.Header)
+	send := &sender{upstream: up, body: body, retries: f.Retries, session: kept}
+	defer send.end()
 	proxy := httputil.ReverseProxy{
 		FlushInterval: -1,
 		BufferPool:    copyBuffers,
 		ErrorLog:      slog.NewLogLogger(x.proxy.options.Log.Handler(), slog.LevelDebug),
-		Transport:     &sender{upstream: up, body: body, retry: f.Retry},
+		Transport:     send,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			keepHeaders(r)
 			r.Out.URL, r.Out.Host = target(up.scheme(), sent.Path), sent.Authority
@@ -68,6 +76,7 @@ func (x *exchange) forward(f *config.Forward) {
 			}
 			sent.Status = response.StatusCode
 			x.respond(response.Header, sent)
+			kept.answer(response.Header)
 			if x.route.Filters.Scripts.Base != nil {
 				rewriteBase(x.route.Filters.Scripts.Base, response)
 			}
@@ -80,7 +89,7 @@ func (x *exchange) forward(f *config.Forward) {
 			return nil
 		},
 		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
-			x.failed(up, body, sent, err)
+			x.failed(send, sent, err)
 		},
 	}
 	proxy.ServeHTTP(x.w, x.r.WithContext(ctx))
@@ -115,7 +124,8 @@ func (x *exchange) overlap(h http.Header) {
 }
 
 // failed answers a request that the cluster did not.
-func (x *exchange) failed(up *upstream, body *watchedBody, sent config.Values, err error) {
+func (x *exchange) failed(s *sender, sent config.Values, err error) {
+	up, body := s.upstream, s.body
 	switch {
 	case body.idle.expired.Load() && body.ReadCloser != nil && !body.ended.Load():
 		x.reply(http.StatusRequestTimeout)
@@ -138,7 +148,10 @@ func (x *exchange) failed(up *upstream, body *watchedBody, sent config.Values, e
 		// where the endpoint does not take it.
 		status = http.StatusBadGateway
 	}
-	x.replyByRoute(status, sent)
+	sent.Status = status
+	x.respond(x.w.Header(), sent)
+	s.session.answer(x.w.Header())
+	x.reply(status)
 }
 
 // keepHeaders has the backend get the headers that the early mutation made: ReverseProxy takes off what a client may
@@ -179,35 +192,57 @@ func target(scheme, path string) *url.URL {
 	return u
 }
 
-// A sender is the transport of one request: it tries an endpoint of the cluster, and another where that fails before
-// it has taken anything.
+// A sender is the transport of one request: it tries an endpoint of the cluster, and others where that fails before it has
+// taken anything.
 type sender struct {
 	upstream *upstream
 	body     *watchedBody
-	retry    bool
+	retries  int
+	session  *session
+	ends     []func()
 }
 
-// tries is how many endpoints a request with a retry policy is offered.
-const tries = 2
+// end tells that nothing more comes of the request.
+func (s *sender) end() {
+	for _, end := range s.ends {
+		end()
+	}
+}
+
+// endpoint is the one to try: the client's own at first, where it has one.
+func (s *sender) endpoint(try int) (netip.AddrPort, error) {
+	if try == 0 {
+		if e, ok := s.upstream.named(s.session.endpoint); ok {
+			return e, nil
+		}
+	}
+	return s.upstream.next()
+}
 
 func (s *sender) RoundTrip(r *http.Request) (*http.Response, error) {
 	var failure error
-	for try := range tries {
-		endpoint, err := s.upstream.next()
+	for try := 0; try <= s.retries; try++ {
+		endpoint, err := s.endpoint(try)
 		if err != nil {
-			return nil, err
+			return nil, cmp.Or(failure, err)
 		}
+		s.session.used = endpoint.String()
+		s.ends = append(s.ends, s.upstream.health.begin(endpoint))
 		out := r.WithContext(r.Context()) // a shallow copy: a RoundTripper leaves its request as it is
 		address := *r.URL
 		address.Host = endpoint.String()
 		out.URL = &address
 		response, err := s.upstream.pool.transport.RoundTrip(out)
 		if err == nil {
+			s.upstream.health.answered(endpoint, response.StatusCode)
 			return response, nil
+		}
+		if r.Context().Err() == nil && !s.body.broken.Load() {
+			s.upstream.health.answered(endpoint, 0)
 		}
 		failure = &endpointError{endpoint.String(), err}
 		var connect *connectError
-		if !s.retry || try == tries-1 || !errors.As(err, &connect) || s.body.read.Load() {
+		if !errors.As(err, &connect) || s.body.read.Load() {
 			return nil, failure
 		}
 	}

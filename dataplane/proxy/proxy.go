@@ -50,6 +50,8 @@ type Options struct {
 	Listen func(network, address string) (net.Listener, error)
 	// DrainTimeout is how long requests in flight may take after Close; 0 is 5 s.
 	DrainTimeout time.Duration
+	// Now is the clock by which endpoints are left alone; nil is time.Now.
+	Now func() time.Time
 	// ConnectionsMax is how many connections of clients are open at once, over all listeners; 0 is limits.Connections.
 	ConnectionsMax int
 }
@@ -97,6 +99,9 @@ type snapshot struct {
 func New(o Options) *Proxy {
 	if o.Listen == nil {
 		o.Listen = net.Listen
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, defaultDrainTimeout)
 	o.ConnectionsMax = cmp.Or(o.ConnectionsMax, limits.Connections())

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,7 @@ type upstream struct {
 	turn      *atomic.Uint64 // shared by the upstreams of one cluster
 	pool      *pool          // shared by the upstreams of one configuration
 	failures  *failures      // shared by the upstreams of one cluster
+	health    *health        // shared by the upstreams of one configuration
 }
 
 // next is the endpoint whose turn it is.
@@ -51,7 +53,27 @@ func (u *upstream) next() (netip.AddrPort, error) {
 	case len(u.endpoints) == 0:
 		return netip.AddrPort{}, errNoEndpoints
 	}
-	return u.endpoints[(u.turn.Add(1)-1)%uint64(len(u.endpoints))], nil
+	usable := u.health.usable(u.endpoints)
+	switch {
+	case len(usable) == 0:
+		return netip.AddrPort{}, errAllEjected
+	case u.config.LeastRequest:
+		return u.health.lighter(usable), nil
+	}
+	return usable[(u.turn.Add(1)-1)%uint64(len(usable))], nil
+}
+
+// named is the endpoint of an address, where the cluster has it and it is not ejected.
+func (u *upstream) named(address string) (netip.AddrPort, bool) {
+	if address == "" {
+		return netip.AddrPort{}, false
+	}
+	usable := u.health.usable(u.endpoints)
+	i := slices.IndexFunc(usable, func(e netip.AddrPort) bool { return e.String() == address })
+	if i < 0 {
+		return netip.AddrPort{}, false
+	}
+	return usable[i], true
 }
 
 func (u *upstream) scheme() string {

@@ -72,6 +72,8 @@ func (a Annotation) Told(d D) Annotation {
 	switch {
 	case d.Code == CodeBadValue, d.Code == CodeNoSuchEntry:
 		return a.Worse(StateBadValue, d.Message)
+	case d.Code == CodeRefusedAnnot:
+		return a.Worse(StateRefused, d.Message)
 	case d.Code == CodeWithoutEffect:
 		return a.Worse(StateWithoutEffect, d.Message)
 	case d.Code == CodeOtherController && d.Severity == Error:

@@ -33,6 +33,8 @@ type Shape struct {
 	Weights *Weights
 	// AtRoot are the policies of rules whose path is / or empty, made of those of the others; nil where they are the same.
 	AtRoot func(model.Policies) model.Policies
+	// PoolPrefix is what Traefik 1.7 put before host and path in the name of a path's backend.
+	PoolPrefix string
 	// HostAnnotation is as in model.Claim.
 	HostAnnotation string
 	// Annotations are the places of the annotations that shaped the rules.
@@ -172,8 +174,14 @@ func (b *builder) claim(host model.Host, r PathClaim, backend model.BackendRef, 
 		c.Policies = b.shape.AtRoot(c.Policies)
 	}
 	c.Policies.Strip, c.Policies.ReplacePath, c.Policies.Rewrite = r.Strip, r.Replace, r.Rewrite
+	if c.PoolName = b.shape.PoolPrefix + host.String() + path; host == model.AnyHost {
+		c.PoolName = b.shape.PoolPrefix + cmp.Or(path, backend.Service)
+	}
 	b.out.Claims = append(b.out.Claims, c)
 }
+
+// defaultPool is the name that Traefik 1.7 gave the backend of a default backend.
+const defaultPool = "global-default-backend"
 
 // backend reads a backend; one that names no Service is closed. No backend has more weight than another.
 func (b *builder) backend(backend networkingv1.IngressBackend, at diag.Origin) model.BackendRef {
@@ -197,7 +205,7 @@ func (b *builder) defaultBackend(backend *networkingv1.IngressBackend) {
 	c := model.Claim{
 		Object: b.id(), Index: len(b.out.Claims), Entries: b.shape.Entries, Host: model.AnyHost, Path: model.Prefix("/"),
 		Rank: model.RankDefault, Backends: []model.BackendRef{b.backend(*backend, at)}, Policies: b.shape.Policies,
-		HostAnnotation: b.shape.HostAnnotation, Closed: b.shape.Closed,
+		HostAnnotation: b.shape.HostAnnotation, Closed: b.shape.Closed, PoolName: defaultPool,
 		Origins: append(model.Origins{at}, b.shape.Annotations...),
 	}
 	b.out.Claims = append(b.out.Claims, c)

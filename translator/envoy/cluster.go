@@ -31,9 +31,16 @@ func cluster(b model.Backend) *clusterv3.Cluster {
 		ConnectTimeout:                durationpb.New(connectTimeout),
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimitBytes),
 		LbPolicy:                      clusterv3.Cluster_ROUND_ROBIN,
-		TypedExtensionProtocolOptions: map[string]*anypb.Any{httpProtocolOptions: typed(upstreamHTTP(b.Protocol))},
 		Metadata:                      originMetadata(b.Origins),
 	}
+	options := upstreamHTTP(b.Protocol)
+	if b.LeastRequest {
+		c.LbPolicy = clusterv3.Cluster_LEAST_REQUEST
+	}
+	if b.Breaker != nil {
+		breaker(c, options, *b.Breaker)
+	}
+	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpProtocolOptions: typed(options)}
 	if b.TLS != nil {
 		c.TransportSocket = &corev3.TransportSocket{
 			Name:       transportSocketName,

@@ -8,6 +8,8 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/postern-gateway/postern/translator/model"
 )
 
 const routerFilterName = "envoy.filters.http.router"
@@ -20,7 +22,7 @@ func httpFilters() []*hcmv3.HttpFilter {
 		[]*hcmv3.HttpFilter{malformedFilter()},
 		[]*hcmv3.HttpFilter{accessFilter()},
 		urlFilters(),
-		[]*hcmv3.HttpFilter{rateLimitFilter()},
+		[]*hcmv3.HttpFilter{bufferFilter(), rateLimitFilter(), sessionFilter()},
 		scriptFilters(),
 		[]*hcmv3.HttpFilter{{
 			Name: routerFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&routerv3.Router{SuppressEnvoyHeaders: true})},
@@ -53,4 +55,12 @@ func (b *routeBuilder) routeFilters(r *routev3.Route) {
 		b.urlRedirect(r, *u)
 	}
 	b.limitRate(r)
+	if f, ok := b.route.Action.(*model.Forward); ok && r.GetRoute() != nil {
+		serviceFilters(r, f)
+	}
+}
+
+// upgradeFilters are those of a connection that becomes a WebSocket, whose body has no end to wait for.
+func upgradeFilters() []*hcmv3.HttpFilter {
+	return slices.DeleteFunc(httpFilters(), func(f *hcmv3.HttpFilter) bool { return f.GetName() == bufferFilterName })
 }

@@ -157,7 +157,7 @@ func connectionManager(c chain) *hcmv3.HttpConnectionManager {
 		StreamIdleTimeout:             durationpb.New(streamIdleTimeout),
 		RequestHeadersTimeout:         durationpb.New(requestHeadersTimeout),
 		DelayedCloseTimeout:           durationpb.New(delayedCloseTimeout),
-		UpgradeConfigs:                []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+		UpgradeConfigs:                []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket", Filters: upgradeFilters()}},
 		LocalReplyConfig:              localReplies(),
 		AccessLog:                     []*accesslogv3.AccessLog{failureLog()},
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{headerMutation(c.entry, c.from)},

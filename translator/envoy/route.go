@@ -145,6 +145,9 @@ func (b *routeBuilder) routeAction(f *model.Forward, change rewrite) *routev3.Ro
 			RetryOn: "connect-failure,refused-stream,reset-before-request", NumRetries: wrapperspb.UInt32(1),
 		},
 	}
+	if n := f.Buffering.Retries; n != nil {
+		a.RetryPolicy.NumRetries = wrapperspb.UInt32(n.Value)
+	}
 	setTargets(a, f.Targets)
 	if change != nil {
 		change(a)
@@ -164,6 +167,7 @@ func setTargets(a *routev3.RouteAction, targets []model.Target) {
 	clusters := &routev3.WeightedCluster{}
 	for _, t := range targets {
 		w := &routev3.WeightedCluster_ClusterWeight{Name: t.Backend, Weight: wrapperspb.UInt32(t.Weight)}
+		w.TypedPerFilterConfig = targetFilters(t)
 		if t.Host != "" {
 			w.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: t.Host}
 		}

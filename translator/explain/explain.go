@@ -246,6 +246,7 @@ func (n *narrator) forward(r model.Route, f *model.Forward) {
 		d.Headers.Set("Accept-Encoding", "identity")
 	}
 	d.Path = n.rewritten(r, f, d.Path)
+	n.noteOnBody(f.Buffering)
 	n.story.Decision = n.share(d, f.Targets)
 }
 
@@ -278,6 +279,8 @@ func (n *narrator) to(d Decision, t model.Target) Decision {
 		d.Endpoints = append(d.Endpoints, e.String())
 	}
 	n.addOrigins(b.Origins, a.Origins)
+	n.noteOnBackend(b)
+	d = n.keep(d, t)
 	if b.TLS != nil && b.TLS.SkipVerify {
 		n.note("the certificate of %s is not verified (upstream-insecure-skip-verify)", b.Name)
 	}

@@ -178,6 +178,7 @@ func routeText(r model.Route) string {
 		words = append(words, rewriteWords(r.Rewrite)...)
 		words = append(words, headersText("request", r.RequestHeaders)...)
 		words = append(words, headersText("response", r.ResponseHeaders)...)
+		words = append(words, bufferingWords(action.Buffering)...)
 		words = append(words, targetsText(action.Targets))
 	}
 	return strings.Join(words, "  ")
@@ -265,6 +266,9 @@ func targetsText(targets []model.Target) string {
 		if t.Weight != total {
 			text += fmt.Sprintf(" %d/%d", t.Weight, total)
 		}
+		if t.Affinity != nil {
+			text += " " + affinityWords(*t.Affinity)
+		}
 		if t.Host != "" {
 			text = "host " + t.Host + "  " + text
 		}
@@ -277,6 +281,12 @@ func backendText(b model.Backend, a model.Assignment) string {
 	words := []string{b.Name}
 	if b.TLS != nil {
 		words = append(words, tlsWords(*b.TLS)...)
+	}
+	if b.LeastRequest {
+		words = append(words, "by least requests")
+	}
+	if b.Breaker != nil {
+		words = append(words, "breaks where "+breakerText(*b.Breaker))
 	}
 	if !strings.HasPrefix(b.Name, b.Assignment) {
 		words = append(words, "by "+b.Assignment)

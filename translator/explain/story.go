@@ -136,6 +136,9 @@ type Decision struct {
 	Prefix string `json:"prefix,omitempty"`
 	// RewritesBase says that the base element of the backend's pages is put under Prefix: see LoosenPage.
 	RewritesBase bool `json:"rewritesBase,omitempty"`
+	// Affinity is how the client is kept at one endpoint: see SessionCookie. Endpoints is the one that its cookie names,
+	// where it names one.
+	Affinity *model.Affinity `json:"affinity,omitempty"`
 	// Shares are the decisions of which each request gets one, where the route has several backends. Status and Backend
 	// say nothing then.
 	Shares []Share `json:"shares,omitempty"`

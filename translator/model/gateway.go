@@ -130,6 +130,8 @@ type Forward struct {
 	Strip   *Strip
 	// ReplacePath is the path that the backend sees whatever was asked, empty for none.
 	ReplacePath string
+	// Buffering is the strictest of what the targets' Services ask for.
+	Buffering Buffering
 }
 
 // Target is a backend with its part of a route's requests.
@@ -143,6 +145,8 @@ type Target struct {
 	// Closed is why requests for this target answer 503, nil where they need not. Its backend is ClosedBackend then. A
 	// route all of whose targets are closed is Closed itself.
 	Closed *Closed
+	// Affinity is nil where any endpoint may take the request. No two targets of a route have one cookie.
+	Affinity *Affinity
 	// Origin is the path that names the backend.
 	Origin diag.Origin
 }
@@ -159,7 +163,11 @@ type Backend struct {
 	TLS      *UpstreamTLS
 	// Assignment is the name of the endpoints.
 	Assignment string
-	Origins    Origins
+	// LeastRequest has requests go to the endpoint, of two that are drawn, with fewer in flight; else they take turns.
+	LeastRequest bool
+	// Breaker is nil where endpoints are asked whatever they answered.
+	Breaker *Breaker
+	Origins Origins
 }
 
 // Assignment is the endpoints of a Service port.

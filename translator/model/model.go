@@ -119,6 +119,8 @@ type Claim struct {
 	Priority int
 	// RuleLength is the length of the rule string that Traefik 1.7 would have built of host and path.
 	RuleLength int
+	// PoolName is the name of the backend that Traefik 1.7 would have made of the path; names of cookies come from it.
+	PoolName string
 	// Backends share the requests by weight. There is one at least, and one is the usual case.
 	Backends []BackendRef
 	Policies Policies
@@ -144,6 +146,7 @@ type ServiceTraits struct {
 	UpstreamTLS UpstreamTLSClaim
 	// ExternalNameFrom are the other namespaces whose ExternalNames may lead to the Service.
 	ExternalNameFrom []string
+	ServicePolicies
 }
 
 // NamespaceTraits are what a Namespace's annotations say.

@@ -70,7 +70,9 @@ func (r *backendResolver) route(c model.Claim) model.Route {
 		return route
 	}
 	r.checkRedirect(c.Policies.HTTPSRedirect)
-	route.Action = &model.Forward{Targets: targets, Strip: c.Policies.Strip, ReplacePath: c.Policies.ReplacePath}
+	buffering, places := r.perRoute(c, targets)
+	route.Origins = slices.Concat(route.Origins, places)
+	route.Action = &model.Forward{Targets: targets, Strip: c.Policies.Strip, ReplacePath: c.Policies.ReplacePath, Buffering: buffering}
 	route.RoutePolicies = c.Policies.RoutePolicies
 	route.HTTPSRedirect = c.Policies.HTTPSRedirect
 	return route
@@ -140,6 +142,7 @@ func (r *backendResolver) find(c reference) (target, *model.Closed) {
 		Name: portKey(key, port), Protocol: chooseProtocol(c.Policies.Protocol, traits.Protocol, port), Assignment: assignment,
 		Origins: model.Origins{r.portOrigin(key, port, c.Backend.Origin)},
 	}
+	guard(&b, traits.ServicePolicies)
 	b, closed = r.spokenTo(b, c, key, names)
 	return target{backend: b, name: names[0]}, closed
 }

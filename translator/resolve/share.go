@@ -57,6 +57,7 @@ func (r *backendResolver) look(c reference) model.Target {
 	if c.Policies.ReplaceHost {
 		t.Host = found.name
 	}
+	t.Affinity = r.affinity(c)
 	return t
 }
 

@@ -48,13 +48,17 @@ func (h *place) Ask(p casetest.Probe) (casetest.Answer, error) {
 	}
 	u.header = p.Header.Clone()
 	u.header.Set(probeHeader, number)
+	h.farm.cookies(p.Want.Backend).replace(u.header["Cookie"])
 	a, err := u.ask(at)
 	if err != nil {
 		return a, err
 	}
 	a.Seen = h.farm.take(number)
+	back := h.farm.cookies("").back()
+	back.replace(a.Response["Set-Cookie"])
 	if a.Seen != nil {
 		a.Seen.Header.Del(probeHeader)
+		back.replace(a.Seen.Header["Cookie"])
 	}
 	return a, nil
 }

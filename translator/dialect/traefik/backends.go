@@ -48,5 +48,6 @@ func readBackends(r *dialect.Reader, shape *dialect.Shape) {
 // Service reads the annotations of a Service.
 func Service(s source.Service) model.ServiceTraits {
 	r := dialect.Read(Table, dialect.OnService, s.Annotations, s.AnnotationOrigin)
-	return model.ServiceTraits{Diagnostics: r.Diagnostics, Closed: r.Closed, Annotated: r.Annotated}
+	policies := readServices(r)
+	return model.ServiceTraits{Diagnostics: r.Diagnostics, Closed: r.Closed, Annotated: r.Annotated, ServicePolicies: policies}
 }

@@ -17,15 +17,6 @@ var notYet = []dialect.Annotation{
 	ingress("auth-tls-insecure", "true or false", "Does not verify that server."),
 	ingress("pass-client-tls-cert", "YAML", "Passes the client's certificate in headers."),
 	aliased("pass-tls-cert", "traefik.frontend.passTLSCert", "true or false", "Passes the client's certificate (deprecated)."),
-	service("affinity", "true or false", "Keeps a client at one endpoint by a cookie.", "traefik.backend.loadbalancer.stickiness", "traefik.backend.loadbalancer.sticky"),
-	service("session-cookie-name", "a name", "The name of that cookie.", "traefik.backend.loadbalancer.stickiness.cookieName"),
-	service("session-secure", "true or false", "Makes that cookie Secure."),
-	service("session-http-only", "true or false", "Makes that cookie HttpOnly."),
-	service("session-same-site", "none, lax or strict", "SameSite of that cookie."),
-	service("load-balancer-method", "wrr or drr", "How endpoints are chosen.", "traefik.backend.loadbalancer.method"),
-	service("circuit-breaker-expression", "an expression", "When the backend is left alone.", "traefik.backend.circuitbreaker"),
-	service("buffering", "YAML", "Buffers and limits bodies."),
-	service("responseforwarding-flushinterval", "a duration", "How often a response is flushed."),
 }
 
 func ingress(key, valueType, doc string) dialect.Annotation {

@@ -93,6 +93,14 @@ func readRouting(r *dialect.Reader, s dialect.Settings, shape *dialect.Shape) {
 	}
 	if text, at, ok := r.Value("frontend-entry-points"); ok {
 		readEntries(r, s, text, at, shape)
+		names := strings.Split(text, ",")
+		for i := range names {
+			names[i] = strings.TrimSpace(names[i])
+		}
+		shape.PoolPrefix = strings.Join(names, "-") + "_"
+	}
+	if shape.Priority > 0 {
+		shape.PoolPrefix = strconv.Itoa(shape.Priority) + "-" + shape.PoolPrefix
 	}
 	read := pathReader{settings: s}
 	if text, at, ok := r.Value("rule-type"); ok {
