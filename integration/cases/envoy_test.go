@@ -37,3 +37,9 @@ func TestRateLimits(t *testing.T) {
 	live.NeedEnvoy(t)
 	limits.Run(t, live.Envoy)
 }
+
+// TestCorpusLimited sends it where what is closed to everyone is open to some.
+func TestCorpusLimited(t *testing.T) {
+	live.NeedEnvoy(t)
+	corpus.RunLimited(t, "../../controlplane/casetest/corpus/testdata", live.Envoy)
+}

@@ -32,6 +32,9 @@ var nasty = []string{
 	"http,https", ",", "https,nope", "0.0.0.0/0,::/0", "0.0.0.0/0", "a.b.svc.cluster.local", "localhost", "127.0.0.1", "\u202e", "\xff\xfe", "${x}", "{{x}}", "'\"`",
 	"X-A:%REQ(:PATH)%||:path:/x||Host:x||X-B:", "X-A:\x00||X A:1||" + strings.Repeat("Y", 300) + ":1", "Content-Length:5||Connection:close", strings.Repeat("Z:"+strings.Repeat("%", 8192)+"||", 3),
 	`\\1`, `(?i)a`, `^(.*?)$`,
+	"10.0.0.0/8, ::1, fd00::/7, ::ffff:10.0.0.0/104", "10.0.0.1/33", "::ffff:1.2.3.4", "a.test:8080,[::1]:80", "X-Forwarded-Host", "X-Host, x-original-host",
+	"{extractorfunc: request.host, rateset: {a: {period: 1ns, average: 1, burst: 4294967295}, b: {period: 8760h, average: 4294967295, burst: 1}}}",
+	"{extractorfunc: request.header.%REQ(X), rateset: {a: {period: 1.5ms, average: 3, burst: 1}}}", "{extractorfunc: client.ip, rateset: {a: {period: -1s, average: 1e9, burst: 1}}}",
 	"1.1", "1.2", "1.3", "TLS1.3", "max-age=0", "max-age=31536000; includeSubDomains; preload", "max-age=1;;max-age=2", `max-age="%s"`, "max-age=99999999999",
 }
 
@@ -129,8 +132,7 @@ func (m *mutator) annotate(ing *networkingv1.Ingress) {
 	table := []*dialect.Table{traefik.Table, traefik.Table, native.Table, nginx.Table}[m.rand.IntN(4)]
 	entry := table.Annotations[m.rand.IntN(len(table.Annotations))]
 	if m.rand.IntN(2) == 0 {
-		// The first entries are those that are applied.
-		entry = table.Annotations[m.rand.IntN(min(8, len(table.Annotations)))]
+		entry = m.applied(table)
 	}
 	key := table.Prefixes[m.rand.IntN(len(table.Prefixes))] + entry.Key
 	if m.rand.IntN(8) == 0 {
@@ -150,6 +152,19 @@ func (m *mutator) annotate(ing *networkingv1.Ingress) {
 		}
 	}
 	ing.Annotations[key] = value
+}
+
+// applied is an entry that has an effect, where a few draws find one.
+func (m *mutator) applied(t *dialect.Table) dialect.Annotation {
+	const drawsMax = 8
+	var entry dialect.Annotation
+	for range drawsMax {
+		entry = t.Annotations[m.rand.IntN(len(t.Annotations))]
+		if entry.Support == dialect.Applied || entry.Support == dialect.Approximated {
+			break
+		}
+	}
+	return entry
 }
 
 func (m *mutator) rule(ing *networkingv1.Ingress) {

@@ -107,11 +107,13 @@ func standIn(c model.Claim) int {
 	return 0
 }
 
-// conflict tells the loser who won; where the loser would have been closed, that it is not.
+// conflict tells the loser who won; where the loser would have been closed or restricted, that the winner is not.
 func conflict(host model.Host, loser, winner model.Route) diag.D {
 	effect := "it gets no request"
 	if closed, ok := loser.Action.(*model.Closed); ok {
 		effect = fmt.Sprintf("requests are answered by the winner, although here they would be refused (%s)", closed.Reason)
+	} else if len(loser.Restricted) > 0 {
+		effect = fmt.Sprintf("requests are answered by the winner, to whom %s does not apply", loser.Restricted[0].Annotation)
 	}
 	return diag.New(diag.CodeConflict, loser.Origins[0],
 		fmt.Sprintf("%s %s is taken by %s", host, loser.Path, winner.Origins[0].Object()),

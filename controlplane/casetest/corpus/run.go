@@ -107,9 +107,20 @@ func faults(r request, o outcome, closed []restriction) []string {
 
 // open starts a data plane in the corpus's world, with the settings of a request.
 func open(t *testing.T, dir string, court casetest.Court, r request) casetest.Wire {
+	return openLimited(t, dir, court, r, nil)
+}
+
+// openLimited is open, with other annotations for the Ingress whose routes are closed where there are any.
+func openLimited(t *testing.T, dir string, court casetest.Court, r request, annotations map[string]string) casetest.Wire {
 	t.Helper()
 	c := casetest.Load(t, dir)[0]
 	world, settings := c.World(t)
+	for i, ing := range world.Ingresses {
+		if annotations != nil && ing.Name == closedIngress {
+			world.Ingresses[i].Ingress = ing.DeepCopy()
+			world.Ingresses[i].Annotations = annotations
+		}
+	}
 	settings.Resolve.Edge.EscapedSlashes = r.slashes
 	w, ok := court.Open(t, c).(casetest.Wire)
 	if !ok {

@@ -59,3 +59,13 @@ func clients(d drawer, _ World, p *casetest.Probe) {
 		p.Header.Set(pick(d, []string{"X-Forwarded-Host", "X-Original-Host", "X-Host"}), pick(d, []string{"a.test", "A.Test", "q.b.test", "evil.test"}))
 	}
 }
+
+// rateLimits are never reached, or close their routes.
+func rateLimits(d drawer, ing *networkingv1.Ingress) {
+	by := pick(d, []string{"client.ip", "client.ip", "request.host", "request.header.X-Key", "request.header.x-forwarded-for", "request.header.Host", "request.cookie.a"})
+	rate := pick(d, []string{
+		"{a: {period: 3s, average: 100000, burst: 100000}}", "{a: {period: 1ms, average: 7, burst: 50000}, b: {period: 60, average: 1, burst: 100000}}",
+		"{a: {period: 1h, average: 1, burst: 4294967295}}", "{}", "{a: {period: 3s, average: 0, burst: 9}}",
+	})
+	set(d, ing, "extractorfunc: "+by+"\nrateset: "+rate, traefikKey("rate-limit")...)
+}

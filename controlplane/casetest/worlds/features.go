@@ -45,6 +45,7 @@ var features = []feature{
 	{name: "protocol", settings: upstreamTrust, ingress: protocols, service: serviceProtocols},
 	{name: "restrictions", ingress: restrictions, service: serviceRestrictions},
 	{name: "access", ingress: access, request: clients},
+	{name: "rate limits", ingress: rateLimits},
 	{name: "certificates", settings: defaultCertificate, world: certificates},
 	{name: "trusted proxies", settings: trustedProxies, request: forwardedHeaders},
 	{name: "rewrites", ingress: rewrites},
