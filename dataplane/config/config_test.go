@@ -300,7 +300,7 @@ var spoiled = []struct{ typeURL, resource, old, new, want string }{
 	{RouteType, routesJSON, `"prefix_rewrite": "/",`, `"append_x_forwarded_host": true,`, route + "route.append_x_forwarded_host" + unsupportedText},
 	{RouteType, routesJSON, `"timeout": "0s"`, `"timeout": "15s"`, route + "route.timeout: only 0s"},
 	{RouteType, routesJSON, `connect-failure,`, `5xx,`, route + "route.retry_policy.retry_on: only connect-failure,refused-stream,reset-before-request"},
-	{RouteType, routesJSON, `"num_retries": 1`, `"num_retries": 2`, route + "route.retry_policy.num_retries: only 1"},
+	{RouteType, routesJSON, `"num_retries": 1`, `"num_retries": 11`, route + "route.retry_policy.num_retries: only up to 10"},
 	{RouteType, routesJSON, `"regex": "GET|HEAD"`, `"regex": "GET|(HEAD"`, route + "match.headers[0].string_match.safe_regex.regex: error parsing regexp"},
 	{RouteType, routesJSON, `"regex": "GET|HEAD"`, `"regex": "a)(b"`, route + "match.headers[0].string_match.safe_regex.regex: error parsing regexp"},
 	{RouteType, routesJSON, `"/s"`, `"/s/"`, "routes[2].match.path_separated_prefix: only"},

@@ -236,7 +236,7 @@ func (m *mutator) service() {
 		return
 	}
 	s := m.world.Services[m.rand.IntN(len(m.world.Services))]
-	switch m.rand.IntN(4) {
+	switch m.rand.IntN(5) {
 	case 0:
 		s.Spec.Type, s.Spec.ExternalName = corev1.ServiceTypeExternalName, m.text()
 	case 1:
@@ -244,9 +244,27 @@ func (m *mutator) service() {
 		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: m.text(), Port: m.number(), AppProtocol: &app})
 	case 2:
 		s.Spec.Ports = nil
+	case 3:
+		s.Annotations = m.wishes()
 	default:
 		s.Annotations = map[string]string{traefik.Table.Prefixes[0] + "max-conn-amount": m.text()}
 	}
+}
+
+// wishes are what a Service may ask for, broken or not.
+func (m *mutator) wishes() map[string]string {
+	out := map[string]string{}
+	for _, w := range []struct{ key, good string }{
+		{"affinity", "true"}, {"session-cookie-name", "s"}, {"session-same-site", "lax"}, {"load-balancer-method", "drr"},
+		{"circuit-breaker-expression", "NetworkErrorRatio() > 0.5"}, {"buffering", "maxrequestbodybytes: 10"}, {"responseforwarding-flushinterval", "1s"},
+	} {
+		value := w.good
+		if m.rand.IntN(2) == 0 {
+			value = m.text()
+		}
+		out[traefik.Table.Prefixes[m.rand.IntN(len(traefik.Table.Prefixes))]+w.key] = value
+	}
+	return out
 }
 
 func (m *mutator) slice() {

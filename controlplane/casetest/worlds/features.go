@@ -53,6 +53,7 @@ var features = []feature{
 	{name: "TLS to backends", world: upstreamSecrets, ingress: ingressUpstreamTLS, service: serviceUpstreamTLS},
 	{name: "TLS of the entry", settings: entryTLSSettings, world: clientCAs, ingress: entryTLS, request: handshakes},
 	{name: "header annotations", ingress: annotateHeaders},
+	{name: "services", service: serviceWishes, request: sessions},
 	{name: "responses", request: responses},
 	{name: "headers", request: headers},
 }
