@@ -40,9 +40,9 @@ const (
 // host, and lasts as long as the client's session. It is always HttpOnly.
 type Affinity struct {
 	// Cookie is the cookie's name, a token of RFC 9110.
-	Cookie   string
-	Secure   bool
-	SameSite SameSite
+	Cookie   string   `json:"cookie"`
+	Secure   bool     `json:"secure,omitempty"`
+	SameSite SameSite `json:"sameSite,omitempty"`
 }
 
 // Breaker leaves an endpoint alone for BreakerSeconds once too much of what it answered within as many seconds was a
