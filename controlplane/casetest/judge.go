@@ -128,7 +128,7 @@ func (j *explainJudge) Ask(p Probe) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	return j.answer(p, story, j.chosen(p.URL, story.Decision)), nil
+	return j.final(p, story, j.chosen(p.URL, story.Decision)), nil
 }
 
 // Answers implements Many.
@@ -138,11 +138,11 @@ func (j *explainJudge) Answers(p Probe) ([]Answer, error) {
 		return nil, err
 	}
 	if len(story.Decision.Shares) == 0 {
-		return []Answer{j.answer(p, story, story.Decision)}, nil
+		return []Answer{j.final(p, story, story.Decision)}, nil
 	}
 	var out []Answer
 	for _, s := range story.Decision.Shares {
-		out = append(out, j.answer(p, story, s.Decision))
+		out = append(out, j.final(p, story, s.Decision))
 	}
 	return out, nil
 }
@@ -152,6 +152,28 @@ func (j *explainJudge) tell(p Probe) (explain.Story, error) {
 		Method: p.Method, URL: p.URL, Header: maps.Clone(p.Header), From: p.From, HTTP2: p.HTTP2,
 		SNI: p.SNI, TLSVersion: p.TLSVersion, ClientCertificate: p.Client.Pair().Certificate, At: time.Now(),
 	})
+}
+
+// final is the answer to a decision, or the error page in its place.
+func (j *explainJudge) final(p Probe, story explain.Story, d explain.Decision) Answer {
+	a := j.answer(p, story, d)
+	page, replaced := d.PageFor(a.Status)
+	if !replaced {
+		return a
+	}
+	kept := a.Response["Strict-Transport-Security"]
+	backend, way := j.test.Backend(page.Assignment), j.approach(page)
+	if page.Status != 0 || len(page.Endpoints) == 0 || backend.failure(way) != "" {
+		a.Response = http.Header{"Content-Type": {"text/plain"}}
+	} else {
+		_, a.Response = Respond(page.Headers)
+		a.Seen = seen(page, way, backend, page.Endpoints[j.turn(page.Assignment, len(page.Endpoints))])
+	}
+	delete(a.Response, "Strict-Transport-Security")
+	if kept != nil {
+		a.Response["Strict-Transport-Security"] = kept
+	}
+	return a
 }
 
 // answer is what comes of a decision.

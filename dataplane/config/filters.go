@@ -24,6 +24,10 @@ type Filters struct {
 	RequestBytesMax int
 	// Session is how clients are kept at one endpoint; nil for not at all.
 	Session *Session
+	// ErrorPages take the place of answers; the first that has the status counts.
+	ErrorPages []ErrorPage
+	// emptied are those that the script in front of the pages' knows of.
+	emptied []ErrorPage
 }
 
 // An httpFilter is an HTTP filter that the Go data plane knows.
@@ -39,6 +43,8 @@ type httpFilter struct {
 // httpFilters are in the order in which a request meets them, which is fixed in the Go data plane.
 var httpFilters = []httpFilter{
 	{name: "envoy.filters.http.rbac", listener: decodeDenials},
+	{name: "envoy.filters.http.lua.error-pages", listener: decodeLua, route: decodeErrorPages},
+	{name: "envoy.filters.http.lua.error-body", listener: decodeLua, route: decodeErrorBody},
 	{name: "envoy.filters.http.rbac.access", listener: decodeAccessFilter, route: decodeAccess},
 	{name: "envoy.filters.http.header_mutation.url", listener: decodeIdleMutation, route: decodeURL},
 	{name: "envoy.filters.http.header_to_metadata.url", listener: decodeIdleMetadata, route: decodeURLRegex},
@@ -114,6 +120,9 @@ func decodeRouteFilters(configs map[string]*anypb.Any, at string) (Filters, erro
 	}
 	if out.URLRedirect != nil && out.URLRedirect.parts != urlParts {
 		return Filters{}, fmt.Errorf("%s: the filters of a redirect by URL without each other", at)
+	}
+	if !slices.Equal(out.ErrorPages, out.emptied) {
+		return Filters{}, only(at, "error-pages", "the pages of error-body beside it")
 	}
 	return out, nil
 }

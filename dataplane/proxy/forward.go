@@ -80,6 +80,9 @@ func (x *exchange) forward(f *config.Forward) {
 			if x.route.Filters.Scripts.Base != nil {
 				rewriteBase(x.route.Filters.Scripts.Base, response)
 			}
+			if page := x.errors.of(response.StatusCode); page != nil {
+				x.swapPage(*page, response)
+			}
 			if _, typed := response.Header["Content-Type"]; !typed {
 				x.w.Header()["Content-Type"] = nil // or net/http would guess one
 			}

@@ -26,6 +26,7 @@ type exchange struct {
 	route     *config.Route
 	// beforeScripts says that the answer comes of a filter before the scripts, which have not seen the request then.
 	beforeScripts bool
+	errors        errorPages
 }
 
 // serve answers the request: itself, or by a cluster.
@@ -77,7 +78,12 @@ func (x *exchange) serve() {
 	case x.route == nil:
 		x.reply(http.StatusNotFound)
 		return
-	case x.upgrade == otherUpgrade, x.upgrade == webSocket && !x.manager.WebSocket, !x.admitted():
+	case x.upgrade == otherUpgrade, x.upgrade == webSocket && !x.manager.WebSocket:
+		x.replyBeforeRoute(http.StatusForbidden)
+		return
+	}
+	x.watchErrors()
+	if !x.admitted() {
 		x.replyBeforeRoute(http.StatusForbidden)
 		return
 	}
@@ -266,6 +272,10 @@ func (x *exchange) respond(h http.Header, v config.Values) {
 
 // reply answers with a status and the body that local_reply_config gives for it: the reason is for the log only.
 func (x *exchange) reply(status int) {
+	if page := x.errors.of(status); page != nil {
+		x.replyPage(*page, status)
+		return
+	}
 	h := x.w.Header()
 	body := x.manager.LocalReply.Render(x.values(status))
 	h.Set("Content-Type", "text/plain")

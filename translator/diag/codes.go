@@ -53,6 +53,7 @@ const (
 	CodeAddressRefused   Code = "P5017"
 	CodeExternalPort     Code = "P5018"
 	CodeForeignHost      Code = "P5019"
+	CodeNoErrorBackend   Code = "P5020"
 	CodeBadCertificate   Code = "P6001"
 	CodeNoSecret         Code = "P6002"
 	CodeCertificateTwice Code = "P6003"

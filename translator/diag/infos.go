@@ -91,6 +91,8 @@ var infos = []Page{
 		"A host outside of the cluster is reached at the ExternalName's targetPort where that is a number, else at its port. A targetPort by name means a container's port, and there is no container; the path answers 503. Where the ExternalName names a Service of the cluster, the port is looked up there and its own targetPort has no effect."},
 	{CodeForeignHost, Warning, "a host outside the cluster gets the client's Host",
 		"The backend is outside of the cluster and is spoken to over https, and the Host that it sees is the client's. Most such hosts choose by Host what they serve and refuse or misroute one that is not theirs. With preserve-host false they see their own name."},
+	{CodeNoErrorBackend, Error, "an error page whose backend cannot be asked",
+		"The backend of an error page names neither a rule of the Ingress's namespace, by its host and path as Traefik 1.7 named backends, nor a Service of that namespace, or what it names cannot be reached. Errors are answered as they would be without that page."},
 	{CodeBadCertificate, Error, "a certificate that cannot be used",
 		"The Secret has no tls.crt and tls.key that belong together. The hosts are served with the default certificate; HTTP is not touched."},
 	{CodeNoSecret, Error, "a certificate Secret that does not exist",

@@ -43,7 +43,7 @@ func statuses(ranges []model.StatusRange) *matcherv3.MatchPredicate {
 			HttpResponseHeadersMatch: &matcherv3.HttpHeadersMatch{Headers: []*routev3.HeaderMatcher{{
 				Name: ":status",
 				HeaderMatchSpecifier: &routev3.HeaderMatcher_RangeMatch{
-					RangeMatch: &typev3.Int64Range{Start: int64(r.From), End: int64(r.To)},
+					RangeMatch: &typev3.Int64Range{Start: int64(r.From), End: int64(r.To) + 1},
 				},
 			}}},
 		}})

@@ -19,8 +19,12 @@ const routerFilterName = "envoy.filters.http.router"
 // are disabled, and a route switches on those that it needs (routeFilters).
 func httpFilters() []*hcmv3.HttpFilter {
 	return slices.Concat(
-		[]*hcmv3.HttpFilter{malformedFilter()},
-		[]*hcmv3.HttpFilter{accessFilter()},
+		[]*hcmv3.HttpFilter{
+			malformedFilter(),
+			scriptFilter(errorPagesFilterName, ErrorPagesScript, errorPagesScript),
+			scriptFilter(errorBodyFilterName, ErrorBodyScript, errorBodyScript),
+			accessFilter(),
+		},
 		urlFilters(),
 		[]*hcmv3.HttpFilter{bufferFilter(), rateLimitFilter(), sessionFilter()},
 		scriptFilters(),
@@ -47,6 +51,9 @@ func switchOn(r *routev3.Route, filter string, perRoute proto.Message) {
 // redirect is answered by the router, which is the last filter: what stands before redirects in the order of effects
 // holds for them too, the rest for requests that go on to a backend.
 func (b *routeBuilder) routeFilters(r *routev3.Route) {
+	if len(b.route.ErrorPages) > 0 {
+		sendErrorPages(r, b.route.ErrorPages)
+	}
 	limitAccess(r, b.route.Access)
 	if _, forwards := r.Action.(*routev3.Route_Route); forwards {
 		b.changeHeaders(r)

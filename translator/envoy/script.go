@@ -15,12 +15,18 @@ const (
 	PrefixScript = "prefix-v1"
 	// BaseScript puts the base element of a page under a prefix.
 	BaseScript = "base-v1"
+	// ErrorPagesScript puts another backend's page in an error's place, once ErrorBodyScript has emptied it.
+	ErrorPagesScript = "error-pages-v1"
+	ErrorBodyScript  = "error-body-v1"
 )
 
 // The lua filters. A route may name one script for each, so each script has a filter of its own.
 const (
 	prefixFilterName = "envoy.filters.http.lua"
 	baseFilterName   = "envoy.filters.http.lua.base"
+
+	errorPagesFilterName = "envoy.filters.http.lua.error-pages"
+	errorBodyFilterName  = "envoy.filters.http.lua.error-body"
 )
 
 // A script is constant: what a route adds to it travels in that route's filter context. A changed script gets a new
@@ -35,18 +41,24 @@ var baseScript string
 //go:embed scripts/redirect-v1.lua
 var redirectScript string
 
-// scriptFilters are the lua filters; a route's runScript switches one on.
+//go:embed scripts/error-pages-v1.lua
+var errorPagesScript string
+
+//go:embed scripts/error-body-v1.lua
+var errorBodyScript string
+
+// scriptFilters are the lua filters in front of the router; a route's runScript switches one on.
 func scriptFilters() []*hcmv3.HttpFilter {
-	filter := func(name, script, source string) *hcmv3.HttpFilter {
-		lua := &luav3.Lua{SourceCodes: map[string]*corev3.DataSource{
-			script: {Specifier: &corev3.DataSource_InlineString{InlineString: source}},
-		}}
-		return disabled(name, lua)
-	}
 	return []*hcmv3.HttpFilter{
-		filter(prefixFilterName, PrefixScript, prefixScript),
-		filter(baseFilterName, BaseScript, baseScript),
+		scriptFilter(prefixFilterName, PrefixScript, prefixScript),
+		scriptFilter(baseFilterName, BaseScript, baseScript),
 	}
+}
+
+func scriptFilter(name, script, source string) *hcmv3.HttpFilter {
+	return disabled(name, &luav3.Lua{SourceCodes: map[string]*corev3.DataSource{
+		script: {Specifier: &corev3.DataSource_InlineString{InlineString: source}},
+	}})
 }
 
 // runScript is a route's configuration of the lua filter of a script: its name and what it reads.

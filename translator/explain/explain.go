@@ -151,10 +151,14 @@ func (n *narrator) tell() {
 		n.story.Decision = Decision{Status: http.StatusMisdirectedRequest, Reason: "the rules of " + of + " are only for connections under its TLS settings"}
 		return
 	}
+	asked := n.headers.Clone()
 	if f, forwards := route.Action.(*model.Forward); forwards && n.refusesAccess(*route) {
 		n.filtered, n.bare = true, n.answersItself(*route, f)
 	} else {
 		n.answer(*route)
+	}
+	if len(route.ErrorPages) > 0 {
+		n.addErrorPages(*route, asked)
 	}
 	switch forwards := n.story.Decision.Backend != "" || len(n.story.Decision.Shares) > 0; {
 	case n.bare:

@@ -176,6 +176,9 @@ func routeText(r model.Route) string {
 			words = append(words, "path "+action.ReplacePath)
 		}
 		words = append(words, rewriteWords(r.Rewrite)...)
+		for _, p := range r.ErrorPages {
+			words = append(words, fmt.Sprintf("errors %s %s of %s", statusesText(p.Statuses), p.Path, p.Backend))
+		}
 		words = append(words, headersText("request", r.RequestHeaders)...)
 		words = append(words, headersText("response", r.ResponseHeaders)...)
 		words = append(words, bufferingWords(action.Buffering)...)

@@ -90,14 +90,7 @@ func (n *narrator) noteOnBody(b model.Buffering) {
 }
 
 func breakerText(b model.Breaker) string {
-	var failures []string
-	for _, r := range b.Failures {
-		text := fmt.Sprint(r.From)
-		if r.To > r.From+1 {
-			text += fmt.Sprintf("-%d", r.To-1)
-		}
-		failures = append(failures, text)
-	}
+	failures := []string{statusesText(b.Failures)}
 	if b.Connections {
 		failures = append(failures, "no answer")
 	}

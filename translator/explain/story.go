@@ -139,6 +139,8 @@ type Decision struct {
 	// Affinity is how the client is kept at one endpoint: see SessionCookie. Endpoints is the one that its cookie names,
 	// where it names one.
 	Affinity *model.Affinity `json:"affinity,omitempty"`
+	// ErrorPages take the place of answers with certain statuses; of several the first counts. See PageFor.
+	ErrorPages []ErrorPage `json:"errorPages,omitempty"`
 	// Shares are the decisions of which each request gets one, where the route has several backends. Status and Backend
 	// say nothing then.
 	Shares []Share `json:"shares,omitempty"`
@@ -250,6 +252,9 @@ func (s Story) decision(t *text) {
 	}
 	if d.Backend != "" {
 		s.backend(t)
+	}
+	for _, p := range d.ErrorPages {
+		t.line("error page", "for %s: %s of %s", statusesText(p.Statuses), p.Page.Path, p.Page.Backend)
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Response)) {
 		if values := d.Response[name]; len(values) > 0 {

@@ -100,6 +100,8 @@ type Route struct {
 	Action Action
 	// RoutePolicies hold where the action is a Forward.
 	RoutePolicies
+	// ErrorPages are in the order in which they are tried; none where the action is not a Forward.
+	ErrorPages []ErrorPage
 	// HTTPSRedirect, on an entry without TLS, answers whatever did not come over HTTPS. Beside a Closed it is nil, but for
 	// a route that is closed only where no client certificate can be asked for.
 	HTTPSRedirect *HTTPSRedirect

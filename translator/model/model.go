@@ -98,6 +98,8 @@ type Policies struct {
 	UpstreamTLS UpstreamTLSClaim
 	// Connection holds for every TLS connection to the claim's host.
 	Connection Connection
+	// ErrorPages are in the order in which they are tried.
+	ErrorPages []ErrorPageClaim
 	// HSTS, where not nil, is on every answer that the claim gives over TLS.
 	HSTS *HSTS
 }

@@ -60,9 +60,6 @@ type Breaker struct {
 // BreakerSeconds is the window over which answers are counted, and how long an endpoint is left alone.
 const BreakerSeconds = 10
 
-// StatusRange is the statuses from From up to and without To.
-type StatusRange struct{ From, To int }
-
 // Buffering is what becomes of the body of a request before a backend sees any of it. The zero value passes it on as it
 // comes.
 type Buffering struct {

@@ -31,6 +31,7 @@ var nasty = []string{
 	"Path", "PathPrefix", "PathStrip", "PathPrefixStrip", "ReplacePath", "pathprefix", "Exact", "Prefix", "ImplementationSpecific",
 	"http,https", ",", "https,nope", "0.0.0.0/0,::/0", "0.0.0.0/0", "a.b.svc.cluster.local", "localhost", "127.0.0.1", "\u202e", "\xff\xfe", "${x}", "{{x}}", "'\"`",
 	"X-A:%REQ(:PATH)%||:path:/x||Host:x||X-B:", "X-A:\x00||X A:1||" + strings.Repeat("Y", 300) + ":1", "Content-Length:5||Connection:close", strings.Repeat("Z:"+strings.Repeat("%", 8192)+"||", 3),
+	`{a: {status: ["500-599"], backend: web, query: "/%REQ(:PATH)%{status}"}}`, `{a: {status: ["1-2"], backend: "x:y:z"}, a: 1}`, `&a [*a]`,
 	`\\1`, `(?i)a`, `^(.*?)$`,
 	"10.0.0.0/8, ::1, fd00::/7, ::ffff:10.0.0.0/104", "10.0.0.1/33", "::ffff:1.2.3.4", "a.test:8080,[::1]:80", "X-Forwarded-Host", "X-Host, x-original-host",
 	"{extractorfunc: request.host, rateset: {a: {period: 1ns, average: 1, burst: 4294967295}, b: {period: 8760h, average: 4294967295, burst: 1}}}",

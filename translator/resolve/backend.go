@@ -75,6 +75,7 @@ func (r *backendResolver) route(c model.Claim) model.Route {
 	route.Action = &model.Forward{Targets: targets, Strip: c.Policies.Strip, ReplacePath: c.Policies.ReplacePath, Buffering: buffering}
 	route.RoutePolicies = c.Policies.RoutePolicies
 	route.HTTPSRedirect = c.Policies.HTTPSRedirect
+	route.ErrorPages = r.errorPages(c)
 	return route
 }
 
@@ -291,8 +292,15 @@ func (r *backendResolver) unusedAddresses() []diag.D {
 // used are the backends and assignments that the tables refer to, sorted by name.
 func (r *backendResolver) used(tables []model.Table) ([]model.Backend, []model.Assignment) {
 	backends, assignments := map[string]model.Backend{}, map[string]model.Assignment{}
+	page := func(p model.ErrorPage) {
+		b := r.backends[p.Backend]
+		backends[b.Name], assignments[b.Assignment] = b, r.assignments[b.Assignment]
+	}
 	note := func(routes []model.Route) {
 		for _, route := range routes {
+			for _, p := range route.ErrorPages {
+				page(p)
+			}
 			for _, t := range targetsOf(route) {
 				b, a := r.behind(t)
 				if _, noted := backends[b.Name]; !noted {

@@ -56,6 +56,7 @@ func (k ServiceKey) String() string { return k.Namespace + "/" + k.Name }
 func Resolve(in Input) (model.Gateway, []diag.D) {
 	claims := slices.Clone(in.Claims)
 	slices.SortFunc(claims, compareClaims)
+	in.Claims = claims
 	connections := settleConnections(in, claims)
 	backends := newBackendResolver(in)
 	routes := make([]model.Route, len(claims))

@@ -126,7 +126,7 @@ func within(a, b model.Breaker) bool {
 
 func contains(ranges []model.StatusRange, status int) bool {
 	for _, r := range ranges {
-		if status >= r.From && status < r.To {
+		if r.From <= status && status <= r.To {
 			return true
 		}
 	}
@@ -145,7 +145,7 @@ func oneRatio(c comparison) (model.Breaker, string) {
 	var out model.Breaker
 	switch c.call.name {
 	case "NetworkErrorRatio":
-		out.Failures = []model.StatusRange{{From: badGateway, To: badGateway + 1}, {From: gatewayTimeout, To: gatewayTimeout + 1}}
+		out.Failures = []model.StatusRange{{From: badGateway, To: badGateway}, {From: gatewayTimeout, To: gatewayTimeout}}
 		out.Connections = true
 	case "ResponseCodeRatio":
 		a := c.call.arguments
@@ -157,8 +157,8 @@ func oneRatio(c comparison) (model.Breaker, string) {
 		if a[2] > statusMin || a[3] < statusMax {
 			return out, c.call.text() + " compares with a part of the answers; only all of them, 0 to 600, can be compared with"
 		}
-		one := model.StatusRange{From: max(int(a[0]), statusMin), To: min(int(a[1]), statusMax)}
-		if one.From >= one.To {
+		one := model.StatusRange{From: max(int(a[0]), statusMin), To: min(int(a[1]), statusMax) - 1}
+		if one.From > one.To {
 			return out, c.call.text() + " counts no status"
 		}
 		out.Failures, out.Connections = []model.StatusRange{one}, contains([]model.StatusRange{one}, badGateway)

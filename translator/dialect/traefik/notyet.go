@@ -4,7 +4,6 @@ import "github.com/postern-gateway/postern/translator/dialect"
 
 // notYet are the annotations of Traefik 1.7 that have no effect yet. Those that restrict access close their routes.
 var notYet = []dialect.Annotation{
-	ingress("error-pages", "YAML", "Answers failed requests from another backend."),
 	ingress("auth-type", "basic, digest or forward", "Asks who the user is."),
 	ingress("auth-secret", "a Secret's name", "The users of basic and digest."),
 	ingress("auth-realm", "a name", "The realm shown."),

@@ -74,6 +74,7 @@ func Shape(ing source.Ingress, s dialect.Settings, protocol model.Protocol) (dia
 	readAccess(r, &shape)
 	readHeaders(r, &shape)
 	readRateLimit(r, &shape)
+	readErrorPages(r, &shape)
 	if shape.Closed == nil {
 		shape.Closed = r.Closed
 	}
