@@ -24,6 +24,8 @@ type Filters struct {
 	RequestBytesMax int
 	// Session is how clients are kept at one endpoint; nil for not at all.
 	Session *Session
+	// Certificate is what the backend is told of the client's certificate; nil where the client's own word passes.
+	Certificate *Certificate
 	// ErrorPages take the place of answers; the first that has the status counts.
 	ErrorPages []ErrorPage
 	// emptied are those that the script in front of the pages' knows of.
@@ -49,6 +51,7 @@ var httpFilters = []httpFilter{
 	{name: "envoy.filters.http.header_mutation.url", listener: decodeIdleMutation, route: decodeURL},
 	{name: "envoy.filters.http.header_to_metadata.url", listener: decodeIdleMetadata, route: decodeURLRegex},
 	{name: "envoy.filters.http.lua.redirect", listener: decodeLua, route: decodeRedirectScript},
+	{name: "envoy.filters.http.lua.client-certificate", listener: decodeLua, route: decodeCertificate},
 	{name: bufferFilter, listener: decodeBufferFilter, route: decodeBuffer},
 	{name: "envoy.filters.http.local_ratelimit", listener: decodeRateLimitFilter, route: decodeRateLimit},
 	{name: sessionFilter, listener: decodeSessionFilter, route: decodeSession},

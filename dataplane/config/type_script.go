@@ -22,15 +22,18 @@ const (
 
 	ErrorPagesScript = "error-pages-v1"
 	ErrorBodyScript  = "error-body-v1"
+
+	CertificateScript = "client-certificate-v1"
 )
 
 // scriptSHA256 is each script's source, so that a changed script is refused, not guessed.
 var scriptSHA256 = map[string]string{
-	PrefixScript:     "8ec324c1dfd627e5315a4285e954483cc83a6199abb467fffd474f4957fd2420",
-	RedirectScript:   "d5262a7a66c01da61f72d39323d6eb5259e3aff25db71aec3796e052f50571cb",
-	BaseScript:       "27b8d816f54e97f5f164a994d7af120dcf7ae85bfe85676c50071b13c1870010",
-	ErrorPagesScript: "a81b5d411aef09200fc0b155e7cd23fb5302a0aab267bec45aef4bd554724df7",
-	ErrorBodyScript:  "b0aa9d9b5c157c467426f9240621b4fb0e244462e8bdb240449d1636f4240dd5",
+	PrefixScript:      "8ec324c1dfd627e5315a4285e954483cc83a6199abb467fffd474f4957fd2420",
+	RedirectScript:    "d5262a7a66c01da61f72d39323d6eb5259e3aff25db71aec3796e052f50571cb",
+	BaseScript:        "27b8d816f54e97f5f164a994d7af120dcf7ae85bfe85676c50071b13c1870010",
+	ErrorPagesScript:  "a81b5d411aef09200fc0b155e7cd23fb5302a0aab267bec45aef4bd554724df7",
+	ErrorBodyScript:   "b0aa9d9b5c157c467426f9240621b4fb0e244462e8bdb240449d1636f4240dd5",
+	CertificateScript: "4e67b93a5655bcd8cc6fba8c3b5afb7f7836db13b7d80c4603a40e754edba5e6",
 }
 
 // Scripts are what a route gives the scripts that it runs.

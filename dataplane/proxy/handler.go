@@ -92,6 +92,9 @@ func (x *exchange) serve() {
 	}
 	switch action := x.route.Action.(type) {
 	case *config.Forward:
+		if passed := x.route.Filters.Certificate; passed != nil {
+			passCertificate(h, *passed, x.shown())
+		}
 		if !x.withinLimits() {
 			x.replyByRoute(http.StatusTooManyRequests, x.values(0))
 			return

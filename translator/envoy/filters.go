@@ -26,7 +26,12 @@ func httpFilters() []*hcmv3.HttpFilter {
 			accessFilter(),
 		},
 		urlFilters(),
-		[]*hcmv3.HttpFilter{bufferFilter(), rateLimitFilter(), sessionFilter()},
+		[]*hcmv3.HttpFilter{
+			scriptFilter(certificateFilterName, CertificateScript, certificateScript),
+			bufferFilter(),
+			rateLimitFilter(),
+			sessionFilter(),
+		},
 		scriptFilters(),
 		[]*hcmv3.HttpFilter{{
 			Name: routerFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&routerv3.Router{SuppressEnvoyHeaders: true})},
@@ -57,6 +62,9 @@ func (b *routeBuilder) routeFilters(r *routev3.Route) {
 	limitAccess(r, b.route.Access)
 	if _, forwards := r.Action.(*routev3.Route_Route); forwards {
 		b.changeHeaders(r)
+		if b.route.ClientCertificate != nil {
+			passCertificate(r, *b.route.ClientCertificate)
+		}
 	}
 	if u := b.route.URLRedirect; u != nil {
 		b.urlRedirect(r, *u)

@@ -18,6 +18,8 @@ const (
 	// ErrorPagesScript puts another backend's page in an error's place, once ErrorBodyScript has emptied it.
 	ErrorPagesScript = "error-pages-v1"
 	ErrorBodyScript  = "error-body-v1"
+	// CertificateScript tells the backend of the client's certificate.
+	CertificateScript = "client-certificate-v1"
 )
 
 // The lua filters. A route may name one script for each, so each script has a filter of its own.
@@ -27,6 +29,8 @@ const (
 
 	errorPagesFilterName = "envoy.filters.http.lua.error-pages"
 	errorBodyFilterName  = "envoy.filters.http.lua.error-body"
+
+	certificateFilterName = "envoy.filters.http.lua.client-certificate"
 )
 
 // A script is constant: what a route adds to it travels in that route's filter context. A changed script gets a new
@@ -46,6 +50,9 @@ var errorPagesScript string
 
 //go:embed scripts/error-body-v1.lua
 var errorBodyScript string
+
+//go:embed scripts/client-certificate-v1.lua
+var certificateScript string
 
 // scriptFilters are the lua filters in front of the router; a route's runScript switches one on.
 func scriptFilters() []*hcmv3.HttpFilter {

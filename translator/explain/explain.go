@@ -245,6 +245,7 @@ func (n *narrator) forward(r model.Route, f *model.Forward) {
 			d.RewritesBase = true
 		}
 	}
+	n.passCertificate(d.Headers, r.ClientCertificate)
 	changeRequest(d.Headers, r.RequestHeaders)
 	if d.RewritesBase {
 		d.Headers.Set("Accept-Encoding", "identity")

@@ -179,6 +179,9 @@ func routeText(r model.Route) string {
 		for _, p := range r.ErrorPages {
 			words = append(words, fmt.Sprintf("errors %s %s of %s", statusesText(p.Statuses), p.Path, p.Backend))
 		}
+		if r.ClientCertificate != nil {
+			words = append(words, "client certificate")
+		}
 		words = append(words, headersText("request", r.RequestHeaders)...)
 		words = append(words, headersText("response", r.ResponseHeaders)...)
 		words = append(words, bufferingWords(action.Buffering)...)

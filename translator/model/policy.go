@@ -22,4 +22,6 @@ type RoutePolicies struct {
 	Weighted bool
 	// RateLimit is nil where a route may be asked as often as one likes. It holds for what goes on to a backend.
 	RateLimit *RateLimit
+	// ClientCertificate, where not nil, is what the backend is told of the client's certificate.
+	ClientCertificate *PassedCertificate
 }

@@ -85,6 +85,7 @@ func settleConnections(in Input, claims []model.Claim) *connectionResolver {
 		r.hold(&claims[i], all[i])
 	}
 	for i := range claims {
+		r.sayWithoutCertificate(claims[i])
 		r.judge(&claims[i], &all[i])
 		if claims[i].Closed == nil {
 			claims[i].Closed = all[i].closed
@@ -116,6 +117,15 @@ func (r *connectionResolver) sayWithoutHTTPS(c model.Claim) {
 	if wants := c.Policies.Connection; wants.MinVersion != "" && wants.Closed == nil {
 		without("a minimum TLS version", wants.Origins[len(wants.Origins)-1])
 	}
+}
+
+// sayWithoutCertificate tells what would pass on a client's certificate where nobody is asked for one.
+func (r *connectionResolver) sayWithoutCertificate(c model.Claim) {
+	if c.Policies.ClientCertificate == nil || r.hosts[c.Host].settings.clientCA.Name != "" && r.overTLS(c) {
+		return
+	}
+	r.say(diag.New(diag.CodeWithoutEffect, c.Policies.ClientCertificate.Origin, fmt.Sprintf("no connection to %s is asked for a client certificate", c.Host),
+		"backends are told of none, and what a client says of one is taken off", "ask for one by postern.dev/client-ca-secret, or remove it"))
 }
 
 // read looks up what a claim asks for.

@@ -54,6 +54,7 @@ var features = []feature{
 	{name: "TLS of the entry", settings: entryTLSSettings, world: clientCAs, ingress: entryTLS, request: handshakes},
 	{name: "header annotations", ingress: annotateHeaders},
 	{name: "services", service: serviceWishes, request: sessions},
+	{name: "client certificates", ingress: passCertificates, request: ownCertificate},
 	{name: "error pages", ingress: errorPages},
 	{name: "responses", request: responses},
 	{name: "headers", request: headers},

@@ -14,8 +14,6 @@ var notYet = []dialect.Annotation{
 	ingress("auth-response-headers", "a list of header names", "Copied from its answer to the request."),
 	ingress("auth-tls-secret", "a Secret's name", "Client certificate towards that server."),
 	ingress("auth-tls-insecure", "true or false", "Does not verify that server."),
-	ingress("pass-client-tls-cert", "YAML", "Passes the client's certificate in headers."),
-	aliased("pass-tls-cert", "traefik.frontend.passTLSCert", "true or false", "Passes the client's certificate (deprecated)."),
 }
 
 func ingress(key, valueType, doc string) dialect.Annotation {

@@ -75,6 +75,7 @@ func Shape(ing source.Ingress, s dialect.Settings, protocol model.Protocol) (dia
 	readHeaders(r, &shape)
 	readRateLimit(r, &shape)
 	readErrorPages(r, &shape)
+	readClientCertificate(r, &shape)
 	if shape.Closed == nil {
 		shape.Closed = r.Closed
 	}

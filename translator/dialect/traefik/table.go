@@ -15,5 +15,5 @@ import (
 var Table = &dialect.Table{
 	Name:        "traefik",
 	Prefixes:    []string{"ingress.kubernetes.io/", "traefik.ingress.kubernetes.io/"},
-	Annotations: dialect.MarkRestricting(slices.Concat(routing, redirects, backends, access, headers, rewriting, sslRedirects, rateLimits, concurrency, services, breakers, bufferings, errorPages, notYet, laterTraefik)),
+	Annotations: dialect.MarkRestricting(slices.Concat(routing, redirects, backends, access, headers, rewriting, sslRedirects, rateLimits, concurrency, services, breakers, bufferings, errorPages, clientCertificates, notYet, laterTraefik)),
 }
