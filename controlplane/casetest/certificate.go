@@ -7,10 +7,13 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"net"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -65,6 +68,9 @@ func NewPair(names, signedBy string) Pair {
 		dns := strings.Split(strings.Fields(names)[0], ",")
 		key, template := newKey(), template(dns[0])
 		template.DNSNames = dns
+		if dns[0] == OddName {
+			makeOdd(template)
+		}
 		parent := signer{key: key, certificate: template}
 		if signedBy != SignedBySelf {
 			parent = authority(signedBy)
@@ -79,6 +85,25 @@ func NewPair(names, signedBy string) Pair {
 		}
 	}))
 	return made.(func() Pair)()
+}
+
+// OddName has a certificate that says all that one can, in whatever forms there are.
+const OddName = "odd.test"
+
+func makeOdd(c *x509.Certificate) {
+	component := asn1.ObjectIdentifier{0, 9, 2342, 19200300, 100, 1, 25}
+	c.Subject = pkix.Name{
+		CommonName: OddName, SerialNumber: "0042", Country: []string{"FR"}, Province: []string{"Some State"}, Locality: []string{"Orléans"},
+		Organization: []string{"Cheese, Inc", `"2" + 100%`}, OrganizationalUnit: []string{"Blue"},
+		ExtraNames: []pkix.AttributeTypeAndValue{{Type: component, Value: "org"}, {Type: component, Value: "cheese"}},
+	}
+	c.EmailAddresses = []string{"a+b@cheese.test"}
+	for _, ip := range []string{"192.0.2.1", "2001:db8::1", "::", "1:0:0:2:0:0:0:3", "fe80::", "::1", "1:2:3:4:5:6:7:8", "1:0:2:3:4:5:6:7"} {
+		c.IPAddresses = append(c.IPAddresses, net.ParseIP(ip))
+	}
+	c.URIs = []*url.URL{{Scheme: "spiffe", Host: "cheese.test", Path: "/blue"}}
+	// Beyond 2049 a time is written in another form (RFC 5280, 4.1.2.5).
+	c.NotAfter = time.Date(2060, time.February, 29, 23, 59, 58, 0, time.UTC)
 }
 
 // ClientCertificate is a certificate that a client shows: its common name, and the name of the CA that signs it.

@@ -1,6 +1,8 @@
 package worlds
 
 import (
+	"strings"
+
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
@@ -18,6 +20,9 @@ func passCertificates(d drawer, ing *networkingv1.Ingress) {
 
 // ownCertificate is what a client says of itself.
 func ownCertificate(d drawer, _ World, p *casetest.Probe) {
+	if strings.HasPrefix(p.URL, "https://") && d.oneIn(3) {
+		p.Client = casetest.ClientCertificate{Name: casetest.OddName, CA: casetest.SignedByCA}
+	}
 	if d.oneIn(4) {
 		p.Header.Set("X-Forwarded-Tls-Client-Cert", "mine")
 		p.Header.Set("X-Forwarded-Tls-Client-Cert-Infos", "Subject%3D%22CN%3Dadmin%22")
