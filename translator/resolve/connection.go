@@ -257,7 +257,7 @@ func (r *connectionResolver) onEntry(e model.Entry, c model.Claim, route model.R
 	if e.TLS {
 		route.HTTPSRedirect = nil
 		if closed := r.hosts[c.Host].closed; closed != nil && c.Rank == model.RankRule {
-			route.Action, route.ErrorPages = closed, nil
+			route.Action, route.RoutePolicies = closed, model.RoutePolicies{}
 		}
 		return route
 	}
@@ -267,7 +267,7 @@ func (r *connectionResolver) onEntry(e model.Entry, c model.Claim, route model.R
 		return route
 	}
 	closed := &model.Closed{Reason: "it asks for a client certificate, which plain HTTP does not have", Code: diag.CodePlainHTTP, Origin: wants.ClientCA.Origin}
-	route.Action, route.ErrorPages = closed, nil
+	route.Action, route.RoutePolicies = closed, model.RoutePolicies{}
 	if route.HTTPSRedirect == nil {
 		r.say(diag.New(closed.Code, closed.Origin, "plain HTTP does not have the client certificate that is asked for", "over HTTP its routes answer 503",
 			"have them redirected to HTTPS if clients should find them"))

@@ -56,6 +56,11 @@ var features = []feature{
 	{name: "services", service: serviceWishes, request: sessions},
 	{name: "client certificates", ingress: passCertificates, request: ownCertificate},
 	{name: "error pages", ingress: errorPages},
+	{name: "path changes", ingress: pathChanges},
+	{name: "URL redirects", ingress: urlRedirects, request: longURLs},
+	{name: "TLS redirects", ingress: sslRedirects},
+	{name: "app roots", ingress: appRoots},
+	{name: "service weights", ingress: serviceWeights},
 	{name: "responses", request: responses},
 	{name: "headers", request: headers},
 }

@@ -65,8 +65,11 @@ func each(read pathReading, change func(*dialect.PathClaim)) pathReading {
 }
 
 // stripPrefix takes off what the path matched, as Traefik's PathPrefixStrip does. A path that replaces every other
-// takes the place of a strip.
+// takes the place of a strip, and so does a rewriting that replaces what matched, or a part of it.
 func stripPrefix(c *dialect.PathClaim) {
+	if _, adds := c.Rewrite.(*model.AddPrefix); c.Rewrite != nil && !adds {
+		return
+	}
 	if c.Match.Kind != model.PathExact && c.Match.Value != "/" && c.Replace == "" && c.Strip == nil {
 		c.Strip = &model.Strip{Prefix: strings.TrimRight(c.Match.Value, "/")}
 	}
