@@ -114,9 +114,11 @@ func (m *mutator) ingress() {
 	if ing == nil {
 		return
 	}
-	switch m.rand.IntN(7) {
+	switch m.rand.IntN(9) {
 	case 0, 1:
 		m.annotate(ing)
+	case 7, 8:
+		m.paths(ing)
 	case 6:
 		m.share(ing)
 	case 2:
