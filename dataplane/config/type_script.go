@@ -29,7 +29,7 @@ const (
 // scriptSHA256 is each script's source, so that a changed script is refused, not guessed.
 var scriptSHA256 = map[string]string{
 	PrefixScript:      "8ec324c1dfd627e5315a4285e954483cc83a6199abb467fffd474f4957fd2420",
-	RedirectScript:    "d5262a7a66c01da61f72d39323d6eb5259e3aff25db71aec3796e052f50571cb",
+	RedirectScript:    "e49f85c28e8914255f2d0566b4a169014cee3bed9dcec40bdce453d16e97b1b7",
 	BaseScript:        "27b8d816f54e97f5f164a994d7af120dcf7ae85bfe85676c50071b13c1870010",
 	ErrorPagesScript:  "a81b5d411aef09200fc0b155e7cd23fb5302a0aab267bec45aef4bd554724df7",
 	ErrorBodyScript:   "b0aa9d9b5c157c467426f9240621b4fb0e244462e8bdb240449d1636f4240dd5",

@@ -5,7 +5,7 @@ import (
 	"regexp"
 )
 
-// longestURL is from how many bytes on the filter before redirect-v1 takes no URL.
+// longestURL is from how many bytes on redirect-v1 takes no URL, and gets none from the filter before it.
 const longestURL = 8 * 1024
 
 // wholeURL is a URL with a scheme and a host that is nothing but one, with a port or without.
@@ -25,7 +25,7 @@ func (x *exchange) redirectsURL() bool {
 		status = http.StatusRequestURITooLong
 	case url == asked:
 		return false
-	case !wholeURL.MatchString(url):
+	case len(url) >= longestURL || !wholeURL.MatchString(url):
 		status = http.StatusBadGateway
 	case x.r.Method == http.MethodGet || x.r.Method == http.MethodHead:
 		status = redirect.Reading

@@ -118,6 +118,8 @@ func (n *narrator) redirectsURL(r model.Route, f *model.Forward) bool {
 		d = Decision{Status: http.StatusRequestURITooLong, Reason: "the URL is too long for redirect-regex"}
 	case url == asked:
 		return false
+	case len(url) >= model.RedirectURLMax:
+		d = Decision{Status: http.StatusBadGateway, Reason: "what redirect-regex makes is too long for a URL"}
 	case !wholeURL.MatchString(url):
 		d = Decision{Status: http.StatusBadGateway, Reason: "what redirect-regex makes is no whole URL: " + url}
 	}

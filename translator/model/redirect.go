@@ -66,6 +66,6 @@ type URLRedirect struct {
 	Origin  diag.Origin
 }
 
-// RedirectURLMax is below how many bytes the URL asked for must be for a URLRedirect (Envoy's header_to_metadata takes no
-// longer value); others answer 414.
+// RedirectURLMax is below how many bytes the URL asked for must be for a URLRedirect, or the answer is 414, and what becomes
+// of it, or the answer is 502: Envoy's header_to_metadata takes no longer value.
 const RedirectURLMax = 8 * 1024

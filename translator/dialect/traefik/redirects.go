@@ -27,7 +27,7 @@ var redirects = []dialect.Annotation{
 		Key: "redirect-regex", Aliases: []string{"traefik.frontend.redirect.regex"}, On: dialect.OnIngress,
 		Type: "a regular expression of Go, ASCII", Support: dialect.Approximated,
 		Note: "The URL is the one that the client asked for, normalised, whatever is stripped or replaced of its path; Traefik 1.7 put the client's path into Location then. " +
-			"A URL of 8192 bytes or more answers 414. What becomes of it must be a whole URL, or the answer is 502.",
+			"A URL of 8192 bytes or more answers 414. What becomes of it must be a whole URL and shorter, too, or the answer is 502.",
 		Doc: "With redirect-replacement, redirects requests whose URL, scheme://host[:port]/path?query, it changes: " +
 			"302, or 307 for methods other than GET and HEAD. Without effect beside redirect-entry-point.",
 		Example: "^http://old\\\\.test/(.*)", Family: "redirects", Case: "redirect/regex",

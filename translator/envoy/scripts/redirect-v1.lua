@@ -5,7 +5,7 @@
 
 local namespace = "postern.redirect-v1"
 local header = "x-envoy-postern-url"
--- The filter before takes no longer value.
+-- The filter before writes no longer value.
 local longest = 8 * 1024
 
 -- whole tells whether text is a URL with a scheme and a host: what a client would take for another, a header for two or
