@@ -50,6 +50,8 @@ type PathClaim struct {
 	Match model.PathMatch
 	// RuleType is Traefik's name for the kind of match, or the nearest to it; it counts for the rule's length.
 	RuleType string
+	// RuleTail is what stands behind the path in Traefik's rule, and counts for its length too.
+	RuleTail string
 	// StandIn marks what is closed in place of a path that cannot be matched itself; see model.Claim.
 	StandIn bool
 	Strip   *model.Strip
@@ -165,7 +167,7 @@ func (b *builder) hostOnly(host model.Host, field string) {
 func (b *builder) claim(host model.Host, r PathClaim, backend model.BackendRef, path string) {
 	c := model.Claim{
 		Object: b.id(), Index: len(b.out.Claims), Entries: b.shape.Entries, Host: host, Path: r.Match, StandIn: r.StandIn,
-		Priority: b.shape.Priority, RuleLength: ruleLength(host, r.RuleType, path),
+		Priority: b.shape.Priority, RuleLength: ruleLength(host, r.RuleType, path) + len(r.RuleTail),
 		Backends: []model.BackendRef{backend}, Policies: b.shape.Policies, HostAnnotation: b.shape.HostAnnotation,
 		Closed:  cmp.Or(b.shape.Closed, r.Closed),
 		Origins: append(model.Origins{backend.Origin}, b.shape.Annotations...),

@@ -40,6 +40,20 @@ type pathChange struct {
 	// closed is why the paths answer 503.
 	closed *model.Closed
 	origin diag.Origin
+	// target and modifier are the annotations' values.
+	target, modifier string
+}
+
+// tail is what Traefik 1.7 put behind a path in its rule (provider/kubernetes/kubernetes.go, getRuleForPath).
+func (p pathChange) tail(path string) string {
+	var out string
+	if p.target != "" {
+		out = ";ReplacePathRegex: ^" + path + "(.*) " + strings.TrimRight(p.target, "/") + "$1"
+	}
+	if kind, value, ok := strings.Cut(p.modifier, ":"); ok {
+		out += ";" + strings.TrimSpace(kind) + ":" + strings.TrimSpace(value)
+	}
+	return out
 }
 
 // closes is a change that cannot be made. The paths are closed, as Traefik 1.7 dropped them: to the backend another path
@@ -73,7 +87,7 @@ func readRewriting(reader *dialect.Reader, shape *dialect.Shape, ruleType string
 	default:
 		return pathChange{}
 	}
-	out.origin = at
+	out.origin, out.target, out.modifier = at, target, modifier
 	shape.Annotations = append(shape.Annotations, at)
 	return out
 }

@@ -123,6 +123,7 @@ func readRouting(r *dialect.Reader, s dialect.Settings, shape *dialect.Shape) {
 		}
 		for i := range claims {
 			changed, more := read.change.applyTo(claims[i])
+			changed.RuleTail = read.change.tail(rule.Path)
 			claims[i], ds = changed, append(ds, more...)
 		}
 		return claims, ds
