@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
+	"github.com/postern-gateway/postern/controlplane/casetest/traffic"
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/controlplane/xds"
 )
@@ -233,40 +233,20 @@ func TestEditsUnderLoad(t *testing.T) {
 
 // underLoad asks hosts, on one connection, until end is called, which gives the number of requests. None may fail.
 func (g *gateway) underLoad(hosts ...string) (end func() int64) {
-	stop, failures, asked := make(chan struct{}), make(chan string, 1), atomic.Int64{}
-	var load sync.WaitGroup
 	loader := client(g.t)
-	load.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			for _, host := range hosts {
-				if status, _, err := ask(loader, g.http, host, "/"); err != nil || status != 200 {
-					select {
-					case failures <- fmt.Sprintf("%s: %d, %v", host, status, err):
-					default:
-					}
-				}
-				asked.Add(1)
+	load := traffic.Start(traffic.Client{Kind: "request while edits are made", Restless: true, Ask: func() error {
+		for _, host := range hosts {
+			if status, _, err := ask(loader, g.http, host, "/"); err != nil || status != 200 {
+				return fmt.Errorf("%s: %d, %v", host, status, err)
 			}
 		}
-	})
+		return nil
+	}})
 	return func() int64 {
 		g.t.Helper()
-		close(stop)
-		load.Wait()
-		select {
-		case f := <-failures:
-			g.t.Errorf("a request failed while edits were made: %s", f)
-		default:
-		}
-		if asked.Load() == 0 {
-			g.t.Error("no request was made meanwhile")
-		}
-		return asked.Load()
+		report := load.Stop()
+		report.Check(g.t, 1)
+		return report.Total()
 	}
 }
 

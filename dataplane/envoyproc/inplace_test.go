@@ -4,15 +4,14 @@ import (
 	"bufio"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
+	"github.com/postern-gateway/postern/controlplane/casetest/traffic"
 	"github.com/postern-gateway/postern/controlplane/files"
 	"github.com/postern-gateway/postern/controlplane/xds"
 	"github.com/postern-gateway/postern/translator"
@@ -71,26 +70,6 @@ func (h *harness) hosts(backend *net.TCPAddr, hosts map[string]string) xds.Revis
 	return h.server.Publish(snap)
 }
 
-// echoBackend answers "web", and sends back what comes over a WebSocket.
-func echoBackend(t testing.TB) *net.TCPAddr {
-	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") == "" {
-			_, _ = io.WriteString(w, "web")
-			return
-		}
-		conn, buffered, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer func() { _ = conn.Close() }()
-		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-		_, _ = io.Copy(conn, buffered)
-	}))
-	t.Cleanup(server.Close)
-	return server.Listener.Addr().(*net.TCPAddr)
-}
-
 // shake opens a connection by an SNI and with a client certificate of a CA, none where that is empty.
 func (h *harness) shake(sni, ca string) (*connection, error) {
 	h.t.Helper()
@@ -116,35 +95,17 @@ func (h *harness) shake(sni, ca string) (*connection, error) {
 }
 
 // webSocket opens one and makes sure that it lives.
-func (h *harness) webSocket(host, ca string) *connection {
+func (h *harness) webSocket(host, ca string) *traffic.WebSocket {
 	h.t.Helper()
 	c, err := h.shake(host, ca)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if _, err := fmt.Fprintf(c.conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", host); err != nil {
+	w, err := traffic.OpenWebSocket(c.conn, host, "/")
+	if err != nil {
 		h.t.Fatal(err)
 	}
-	resp, err := http.ReadResponse(c.r, nil)
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		h.t.Fatalf("a WebSocket to %s: %v, %v", host, resp, err)
-	}
-	c.lives("at its beginning")
-	return c
-}
-
-func (c *connection) lives(when string) {
-	c.t.Helper()
-	if err := c.conn.SetDeadline(time.Now().Add(testWaitMax)); err != nil {
-		c.t.Fatal(err)
-	}
-	if _, err := io.WriteString(c.conn, "ping"); err != nil {
-		c.t.Fatalf("%s: %v", when, err)
-	}
-	back := make([]byte, len("ping"))
-	if _, err := io.ReadFull(c.r, back); err != nil || string(back) != "ping" {
-		c.t.Fatalf("%s: %q, %v", when, back, err)
-	}
+	return w
 }
 
 // served asks a host on a connection of its own; the answer is empty where the handshake fails.
@@ -168,15 +129,21 @@ func (h *harness) served(host, ca string) string {
 // Connections on every chain that stays survive, those on the chain that goes drain.
 func TestTLSSettingsChangeInPlace(t *testing.T) {
 	h := newHarness(t)
-	web := echoBackend(t)
+	web := net.TCPAddrFromAddrPort(traffic.Listen(t, "web").Address())
 	h.startAndWait(h.hosts(web, map[string]string{"open.test": "", "safe.test": ""}))
 	open := h.webSocket("open.test", "")
 	early, err := h.shake("safe.test", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	early.eventually("safe.test", "200 web")
+	early.eventually("safe.test", "200 web / HTTP/1.1 safe.test")
 
+	lives := func(w *traffic.WebSocket, when string) {
+		t.Helper()
+		if err := w.Echo(); err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+	}
 	updates := uint64(0)
 	inPlace := func(when string, draining uint64) {
 		t.Helper()
@@ -190,7 +157,7 @@ func TestTLSSettingsChangeInPlace(t *testing.T) {
 				t.Errorf("%s: %s is %d, want %d", when, name, got, want)
 			}
 		}
-		open.lives(when)
+		lives(open, when)
 	}
 	is := func(host, ca, want string) {
 		t.Helper()
@@ -209,19 +176,19 @@ func TestTLSSettingsChangeInPlace(t *testing.T) {
 
 	h.wait(h.hosts(web, map[string]string{"open.test": "", "safe.test": "one", "second.test": "one"}))
 	inPlace("a second host of the same settings", 0)
-	safe.lives("a second host of the same settings")
+	lives(safe, "a second host of the same settings")
 	is("second.test", "one", "200")
 
 	h.wait(h.hosts(web, map[string]string{"open.test": "", "safe.test": "one", "second.test": "two"}))
 	inPlace("other settings for the second host", 0)
-	safe.lives("other settings for the second host")
+	lives(safe, "other settings for the second host")
 	is("second.test", "one", "")
 	is("second.test", "two", "200")
 	second := h.webSocket("second.test", "two")
 
 	h.wait(h.hosts(web, map[string]string{"open.test": "", "safe.test": "", "second.test": "two"}))
 	inPlace("the first host's settings go", 1)
-	second.lives("the first host's settings go")
+	lives(second, "the first host's settings go")
 	is("safe.test", "", "200")
 	is("second.test", "", "")
 
