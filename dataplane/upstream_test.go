@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,8 +13,11 @@ import (
 	"testing"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/postern-gateway/postern/dataplane/config"
 )
@@ -213,3 +217,38 @@ func TestRotationUnderLoad(t *testing.T) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+// TestIdleUpstreamConnectionsEnd: a connection that waits for a request longer than the cluster says is closed by the data
+// plane, so that no request meets the moment at which the backend would close it.
+func TestIdleUpstreamConnectionsEnd(t *testing.T) {
+	var closed chan struct{}
+	configure := func(t *testing.T, c *controlPlane, p *plane) {
+		ended := make(chan struct{}, 10)
+		closed = ended
+		b := backend(t, func(s *httptest.Server) {
+			s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+				if state == http.StateClosed {
+					ended <- struct{}{}
+				}
+			}
+		})
+		cluster := clusterOf("b")
+		cluster.TypedExtensionProtocolOptions["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"] = typed(&httpv3.HttpProtocolOptions{
+			CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(20 * time.Millisecond)},
+			UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
+				ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: &corev3.Http1ProtocolOptions{}},
+			}},
+		})
+		c.set(cluster, assignment("b", b.Listener.Addr()), routes("http", host("*", forward(prefix("/"), "b"))), listener(t, "http", p.http))
+	}
+	onEach(t, configure, func(t *testing.T, _ *controlPlane, p *plane) {
+		if a := parse(t, raw(t, p.http, render("GET /|Host: h.test")), "GET"); a.status != http.StatusOK {
+			t.Fatalf("status %d", a.status)
+		}
+		select {
+		case <-closed:
+		case <-time.After(patience):
+			t.Error("an idle connection stays open")
+		}
+	})
+}

@@ -252,6 +252,8 @@ var spoiled = []struct{ typeURL, resource, old, new, want string }{
 	{ListenerType, listenerJSON, `"normalize_path": true,`, ``, hcm + "normalize_path: only true"},
 	{ListenerType, listenerJSON, `UNESCAPE_AND_REDIRECT`, `IMPLEMENTATION_SPECIFIC_DEFAULT`, hcm + "path_with_escaped_slashes_action: only one of Envoy's actions"},
 	{ClusterType, clusterJSON, `"http_protocol_options": {}`, `"http2_protocol_options": {"max_concurrent_streams": 5}`, `cluster "x": typed_extension_protocol_options[envoy.extensions.upstreams.http.v3.HttpProtocolOptions].http2_protocol_options.max_concurrent_streams: only the endpoint's own limit`},
+	{ClusterType, clusterJSON, `"explicit_http_config"`, `"common_http_protocol_options": {"max_headers_count": 5}, "explicit_http_config"`, `cluster "x": typed_extension_protocol_options[envoy.extensions.upstreams.http.v3.HttpProtocolOptions].common_http_protocol_options: only idle_timeout alone`},
+	{ClusterType, clusterJSON, `"explicit_http_config"`, `"common_http_protocol_options": {"max_connection_duration": "5s"}, "explicit_http_config"`, `cluster "x": typed_extension_protocol_options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"].HttpProtocolOptions.common_http_protocol_options.max_connection_duration` + unsupportedText},
 	{ListenerType, listenerJSON, `"DENY"`, `"ALLOW"`, hcm + "http_filters[0].typed_config.RBAC.rules.action: only DENY"},
 	{ListenerType, listenerJSON, `"any": true`, `"any": false`, hcm + `http_filters[0].typed_config.RBAC.rules.policies["even"].principals: only any`},
 	{ListenerType, listenerJSON, `"any": true`, `"source_ip": {}`, hcm + `http_filters[0].typed_config.RBAC.rules.policies["even"].principals[0].source_ip` + unsupportedText},

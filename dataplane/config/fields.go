@@ -187,7 +187,7 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 		"enforcing_consecutive_5xx enforcing_success_rate enforcing_consecutive_gateway_failure enforcing_failure_percentage " +
 		"failure_percentage_threshold failure_percentage_minimum_hosts failure_percentage_request_volume " +
 		"split_external_local_origin_errors enforcing_consecutive_local_origin_failure enforcing_local_origin_success_rate"),
-	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":                  fields("explicit_http_config outlier_detection"),
+	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions":                  fields("common_http_protocol_options explicit_http_config outlier_detection"),
 	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.OutlierDetection": fields("error_matcher"),
 	"envoy.config.common.matcher.v3.MatchPredicate":                           fields("or_match http_response_headers_match"),
 	"envoy.config.common.matcher.v3.MatchPredicate.MatchSet":                  fields("rules"),

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/matcher/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -22,11 +21,13 @@ type Cluster struct {
 	// ServiceName is the name of the ClusterLoadAssignment with the endpoints.
 	ServiceName    string
 	ConnectTimeout time.Duration // TLS handshake included
-	HTTP2          bool          // prior knowledge, in the clear
-	Windows        Windows       // of HTTP/2
-	TLS            *UpstreamTLS  // nil where the cluster is spoken to in the clear
-	LeastRequest   bool          // of two endpoints that are drawn, the one with fewer requests; else they take turns
-	Outliers       *Outliers     // nil where endpoints are asked whatever they answered
+	// IdleTimeout is how long a connection is kept without a request; 0 is for ever.
+	IdleTimeout  time.Duration
+	HTTP2        bool         // prior knowledge, in the clear
+	Windows      Windows      // of HTTP/2
+	TLS          *UpstreamTLS // nil where the cluster is spoken to in the clear
+	LeastRequest bool         // of two endpoints that are drawn, the one with fewer requests; else they take turns
+	Outliers     *Outliers    // nil where endpoints are asked whatever they answered
 }
 
 const httpProtocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -53,14 +54,19 @@ func DecodeCluster(name string, body *anypb.Any) (Cluster, error) {
 		ConnectTimeout: cmp.Or(c.GetConnectTimeout().AsDuration(), defaultConnectTimeout),
 		LeastRequest:   c.GetLbPolicy() == clusterv3.Cluster_LEAST_REQUEST,
 	}
-	http2, errors, err := decodeUpstreamHTTP(c.GetTypedExtensionProtocolOptions(), r.path)
+	protocol, err := decodeUpstreamHTTP(c.GetTypedExtensionProtocolOptions(), r.path)
 	if err != nil {
 		return Cluster{}, err
 	}
-	if out.Outliers, err = decodeOutliers(c, errors, r.path); err != nil {
+	if out.Outliers, err = decodeOutliers(c, protocol.GetOutlierDetection().GetErrorMatcher(), r.path); err != nil {
 		return Cluster{}, err
 	}
+	http2 := protocol.GetExplicitHttpConfig().GetHttp2ProtocolOptions()
 	out.HTTP2, out.Windows = http2 != nil, windowsOf(http2)
+	out.IdleTimeout = defaultIdleTimeout
+	if idle := protocol.GetCommonHttpProtocolOptions().GetIdleTimeout(); idle != nil {
+		out.IdleTimeout = idle.AsDuration()
+	}
 	if socket := c.GetTransportSocket(); socket != nil {
 		at := join(r.path, "transport_socket.typed_config")
 		if out.TLS, err = decodeUpstreamTLS(socket.GetTypedConfig(), at); err != nil {
@@ -73,22 +79,26 @@ func DecodeCluster(name string, body *anypb.Any) (Cluster, error) {
 	return out, nil
 }
 
-// decodeUpstreamHTTP gives the options of HTTP/2, nil for HTTP/1.1, and what counts as a failure of an endpoint.
-func decodeUpstreamHTTP(options map[string]*anypb.Any, at string) (*corev3.Http2ProtocolOptions, *matcherv3.MatchPredicate, error) {
+// decodeUpstreamHTTP gives the options of HTTP, empty where there are none.
+func decodeUpstreamHTTP(options map[string]*anypb.Any, at string) (*httpv3.HttpProtocolOptions, error) {
 	at = join(at, "typed_extension_protocol_options")
 	protocol := &httpv3.HttpProtocolOptions{}
 	for _, name := range slices.Sorted(maps.Keys(options)) {
 		if name != httpProtocolOptions {
-			return nil, nil, unsupported(at + "[" + name + "]")
+			return nil, unsupported(at + "[" + name + "]")
 		}
 		if _, err := unpack(options[name], protocol, at+"["+name+"]"); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if protocol.GetExplicitHttpConfig().GetHttp2ProtocolOptions().GetMaxConcurrentStreams() != nil {
-			return nil, nil, only(at+"["+name+"]", "http2_protocol_options.max_concurrent_streams", "the endpoint's own limit")
+			return nil, only(at+"["+name+"]", "http2_protocol_options.max_concurrent_streams", "the endpoint's own limit")
+		}
+		common := protocol.GetCommonHttpProtocolOptions()
+		if common.GetMaxHeadersCount() != nil || common.GetHeadersWithUnderscoresAction() != corev3.HttpProtocolOptions_ALLOW {
+			return nil, only(at+"["+name+"]", "common_http_protocol_options", "idle_timeout alone")
 		}
 	}
-	return protocol.GetExplicitHttpConfig().GetHttp2ProtocolOptions(), protocol.GetOutlierDetection().GetErrorMatcher(), nil
+	return protocol, nil
 }
 
 // Windows are how many bytes the other end of HTTP/2 may send ahead, on a stream and on a connection; 0 is net/http's

@@ -12,14 +12,11 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/postern-gateway/postern/dataplane/config"
 )
 
 const (
-	// idleUpstreamMax is how long a connection to an endpoint is kept without a request.
-	idleUpstreamMax = time.Minute
 	// idleConnectionsMax bounds the idle connections to one endpoint.
 	idleConnectionsMax = 128
 	// responseHeaderBytesMax bounds the header of an answer: Envoy's max_response_headers_kb is 60.
@@ -108,7 +105,7 @@ func newPool(c config.Cluster, held credentials) *pool {
 		DialContext:            dial,
 		Protocols:              protocols,
 		DisableCompression:     true,
-		IdleConnTimeout:        idleUpstreamMax,
+		IdleConnTimeout:        c.IdleTimeout,
 		MaxIdleConnsPerHost:    idleConnectionsMax,
 		MaxResponseHeaderBytes: responseHeaderBytesMax,
 		HTTP2: &http.HTTP2Config{

@@ -17,7 +17,11 @@ import (
 )
 
 const (
-	connectTimeout      = 5 * time.Second
+	connectTimeout = 5 * time.Second
+	// upstreamIdle is how long a connection to an endpoint is kept without a request. Servers close theirs after 5 s and
+	// more (Node.js, Apache, uvicorn: 5 s), and a request that meets that moment fails: Envoy tries none again of which
+	// it has sent a byte. So the gateway closes first; Envoy's default is an hour.
+	upstreamIdle        = 4 * time.Second
 	httpProtocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 )
 
@@ -66,7 +70,8 @@ func upstreamHTTP(p model.Protocol) *httpv3.HttpProtocolOptions {
 		}
 	}
 	return &httpv3.HttpProtocolOptions{
-		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(upstreamIdle)},
+		UpstreamProtocolOptions:   &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
 	}
 }
 
