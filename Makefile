@@ -58,6 +58,10 @@ race: bin/testreport ## Run the tests of the concurrent parts with the race dete
 	CGO_ENABLED=1 $(ROOT) go test -race -json $(GOTESTFLAGS) ./controlplane/... ./dataplane/... | \
 	bin/testreport $(PACKAGES_FILE)
 
+.PHONY: chaos
+chaos: ## Edit, rotate, drain and kill under load, in the long form (some 5 minutes); CHAOS_SEED=N repeats the edits
+	@set -e; $(FIND_ENVOY); cd integration; CHAOS=long go test -count=1 -v $(GOTESTFLAGS) -timeout $(INTEGRATION_TIMEOUT) ./chaos
+
 .PHONY: bin/testreport
 bin/testreport:
 	@$(ROOT) go build -o bin/testreport ./.ci/testreport
