@@ -77,7 +77,8 @@ func (s *state) inFlight(typeURL string) bool {
 
 // mustHold tells whether the removal of a name has to wait. A proxy that refuses the routes goes on using the old ones,
 // so their clusters stay until it has accepted better ones. What listeners name stays until they have changed, and what
-// they name now has come; a secret that clusters name likewise. One that a handshake asked for goes at once.
+// they name now has come; a secret that clusters name likewise, and one of users until the routes have changed that name it.
+// One that a handshake asked for goes at once.
 func (s *state) mustHold(sub *subscription, name string, now time.Time) bool {
 	switch sub.typeURL {
 	case resource.ClusterType, resource.EndpointType:
@@ -87,7 +88,7 @@ func (s *state) mustHold(sub *subscription, name string, now time.Time) bool {
 	case resource.SecretType:
 		_, named := sub.names[name]
 		_, onDemand := sub.queued[name]
-		return named && !onDemand && (s.changing(resource.ClusterType) || s.listenersUnsettled(now))
+		return named && !onDemand && (s.changing(resource.ClusterType) || s.listenersUnsettled(now) || s.usersUnsettled(now))
 	}
 	return false
 }
@@ -140,7 +141,7 @@ func (s *state) usersRefusing() bool {
 // a proxy that never will.
 func (s *state) unasked(typeURL string, now time.Time) bool {
 	sub := s.subs[typeURL]
-	return (sub == nil || !sub.asked) && now.Sub(s.began) < s.orderWait
+	return !s.byName && (sub == nil || !sub.asked) && now.Sub(s.began) < s.orderWait
 }
 
 // expecting is true while the proxy is about to ask for something that an accepted resource refers to. Names that need

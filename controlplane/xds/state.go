@@ -32,7 +32,9 @@ type state struct {
 	orderWait time.Duration
 	// onDemandMax bounds the on-demand names held.
 	onDemandMax int
-	began       time.Time
+	// byName is a stream that never asks for listeners or routes, so that nothing waits for these on it.
+	byName bool
+	began  time.Time
 
 	snap     *Snapshot
 	revision Revision

@@ -17,6 +17,10 @@ import (
 // originsLogged is how many objects a log line about a refusal names; the ledger has all.
 const originsLogged = 10
 
+// authorizerUserAgent is how a data plane's authorizer calls itself: it has no listeners, and asks for secrets and clusters
+// by name when requests need them.
+const authorizerUserAgent = "postern-authorizer"
+
 // stream is one proxy's connection. Its own goroutine drives it; others only poke and read the ledger.
 type stream struct {
 	id    uint64
@@ -112,6 +116,7 @@ func (s *Server) take(st *stream, req *discoveryv3.DeltaDiscoveryRequest) error 
 	// Only the first request needs a node (set_node_on_first_message_only).
 	if node := req.GetNode(); node != nil {
 		st.node, st.cluster = node.GetId(), node.GetCluster()
+		st.state.byName = node.GetUserAgentName() == authorizerUserAgent
 	}
 	node := st.node
 	nack, err := st.state.request(req, time.Now())

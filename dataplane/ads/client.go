@@ -6,6 +6,7 @@
 package ads
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,8 @@ type Options struct {
 	// Wildcards are the type URLs of which every resource is wanted, from the start.
 	Wildcards []string
 	Handler   Handler
+	// UserAgent is how the node calls its program; empty is that of the Go data plane.
+	UserAgent string
 	Log       *slog.Logger
 }
 
@@ -92,7 +95,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		options: o,
-		node:    &corev3.Node{Id: o.NodeID, Cluster: o.Cluster, UserAgentName: "postern-go-data-plane"},
+		node:    &corev3.Node{Id: o.NodeID, Cluster: o.Cluster, UserAgentName: cmp.Or(o.UserAgent, "postern-go-data-plane")},
 		poked:   make(chan struct{}, 1),
 		types:   make(map[string]*subscription),
 	}

@@ -8,14 +8,15 @@ import (
 
 // why the fields that are accepted without effect may be left out.
 const (
-	whyBuffers  = "net/http and the kernel size their own buffers"
-	whyStats    = "the Go data plane publishes no statistics"
-	whyLog      = "upstream failures go to the program's own log"
-	whyTimeout  = "net/http has no timeout of this meaning; idle_timeout and request_headers_timeout bound a connection"
-	whyFetch    = "a missing resource never blocks the Go data plane for longer than its own bounds"
-	whyMetadata = "metadata carries origins for people, never behaviour"
-	whyName     = "a name for people"
-	whyRE2      = "Go's regexp is RE2"
+	whyBuffers    = "net/http and the kernel size their own buffers"
+	whyStats      = "the Go data plane publishes no statistics"
+	whyLog        = "upstream failures go to the program's own log"
+	whyTimeout    = "net/http has no timeout of this meaning; idle_timeout and request_headers_timeout bound a connection"
+	whyFetch      = "a missing resource never blocks the Go data plane for longer than its own bounds"
+	whyMetadata   = "metadata carries origins for people, never behaviour"
+	whyName       = "a name for people"
+	whyAuthorizer = "the authorizer is asked in this process and bounds its own time"
+	whyRE2        = "Go's regexp is RE2"
 )
 
 // fields builds one message's entry: the fields that are read, then pairs of a field that is accepted and the reason.
@@ -79,7 +80,7 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter":                          fields("name typed_config disabled"),
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig": fields("upgrade_type filters"),
 	"envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig":                    fields("body_format mappers"),
-	"envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper":                      fields("filter status_code"),
+	"envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper":                      fields("filter status_code body_format_override"),
 	"envoy.config.accesslog.v3.AccessLogFilter":                                                       fields("extension_filter"),
 	"envoy.config.accesslog.v3.ExtensionFilter":                                                       fields("name typed_config"),
 	"envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter":                                 fields("expression"),
@@ -127,6 +128,12 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 	"envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState":      fields("cookie"),
 	"envoy.type.http.v3.Cookie":                                                     fields("name path attributes"),
 	"envoy.type.http.v3.CookieAttribute":                                            fields("name value"),
+	"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz":                           fields("grpc_service transport_api_version status_on_error encode_raw_headers"),
+	"envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute":                   fields("check_settings"),
+	"envoy.extensions.filters.http.ext_authz.v3.CheckSettings":                      fields("context_extensions"),
+	"envoy.config.core.v3.GrpcService":                                              fields("envoy_grpc", "timeout", whyAuthorizer),
+	"envoy.config.core.v3.GrpcService.EnvoyGrpc":                                    fields("cluster_name"),
+	"envoy.type.v3.HttpStatus":                                                      fields("code"),
 	"envoy.extensions.filters.http.lua.v3.Lua":                                      fields("source_codes", "stat_prefix", whyStats),
 	"envoy.extensions.filters.http.lua.v3.LuaPerRoute":                              fields("name filter_context"),
 	"envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation": fields("mutations"),
@@ -149,7 +156,8 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 		"trusted_ca match_typed_subject_alt_names"),
 	"envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher": fields("san_type matcher"),
 	"envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig":       fields("name sds_config"),
-	"envoy.extensions.transport_sockets.tls.v3.Secret":                fields("name tls_certificate validation_context"),
+	"envoy.extensions.transport_sockets.tls.v3.Secret":                fields("name tls_certificate validation_context generic_secret"),
+	"envoy.extensions.transport_sockets.tls.v3.GenericSecret":         fields("secret"),
 	"envoy.extensions.transport_sockets.tls.v3.TlsCertificate":        fields("certificate_chain private_key"),
 	"envoy.extensions.transport_sockets.tls.cert_selectors.on_demand_secret.v3.Config": fields(
 		"config_source certificate_mapper"),

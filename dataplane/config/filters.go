@@ -30,6 +30,8 @@ type Filters struct {
 	ErrorPages []ErrorPage
 	// emptied are those that the script in front of the pages' knows of.
 	emptied []ErrorPage
+	// Authorize is what the authorizer is told of the route (see ParseAuthorization); nil where it is not asked.
+	Authorize map[string]string
 }
 
 // An httpFilter is an HTTP filter that the Go data plane knows.
@@ -52,6 +54,7 @@ var httpFilters = []httpFilter{
 	{name: "envoy.filters.http.header_to_metadata.url", listener: decodeIdleMetadata, route: decodeURLRegex},
 	{name: "envoy.filters.http.lua.redirect", listener: decodeLua, route: decodeRedirectScript},
 	{name: "envoy.filters.http.lua.client-certificate", listener: decodeLua, route: decodeCertificate},
+	{name: "envoy.filters.http.ext_authz", listener: decodeAuthorizer, route: decodeAuthorize},
 	{name: bufferFilter, listener: decodeBufferFilter, route: decodeBuffer},
 	{name: "envoy.filters.http.local_ratelimit", listener: decodeRateLimitFilter, route: decodeRateLimit},
 	{name: sessionFilter, listener: decodeSessionFilter, route: decodeSession},

@@ -80,6 +80,7 @@ type ConnectionManager struct {
 	LocalReply            Format // body of the proxy's own answers
 	WebSocket             bool
 	EscapedSlashes        EscapedSlashes
+	KeepsDenied           bool     // the authorizer's answers keep their body
 	Denials               []Denial // before any route; the first that applies answers
 }
 
@@ -230,6 +231,10 @@ func decodeManager(m *hcmv3.HttpConnectionManager, at string) (ConnectionManager
 		return ConnectionManager{}, err
 	}
 	for i, mapper := range m.GetLocalReplyConfig().GetMappers() {
+		if keepsDenied(mapper) {
+			out.KeepsDenied = true
+			continue
+		}
 		if err := applyMapper(out.Denials, mapper, index(at, "local_reply_config.mappers", i)); err != nil {
 			return ConnectionManager{}, err
 		}

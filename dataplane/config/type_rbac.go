@@ -120,6 +120,9 @@ func applyMapper(denials []Denial, m *hcmv3.ResponseMapper, at string) error {
 	if named == nil {
 		return only(filterAt, "expression", "a test of response.code_details for a denial of a policy")
 	}
+	if m.GetBodyFormatOverride() != nil {
+		return unsupported(join(at, "body_format_override"))
+	}
 	status := int(m.GetStatusCode().GetValue())
 	i := slices.IndexFunc(denials, func(d Denial) bool { return d.Policy == named[1] })
 	if i < 0 || status < 200 || status > 599 {

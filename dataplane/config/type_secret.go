@@ -10,11 +10,12 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// A Secret is a certificate with its key, or a bundle of trusted authorities: exactly one of the two is set.
+// A Secret is a certificate with its key, a bundle of trusted authorities, or users: exactly one of them is set.
 type Secret struct {
 	Name        string
 	Certificate *tls.Certificate
 	Trusted     *x509.CertPool
+	Users       *Users
 }
 
 // String keeps the key out of whatever prints a secret.
@@ -25,6 +26,7 @@ func (s Secret) GoString() string { return s.String() }
 
 var (
 	errKeyPair = errors.New("the certificate chain and the private key are not a pair that can be read")
+	errUsers   = errors.New("not lines of users that can be read")
 	errBundle  = errors.New("no certificate can be read")
 )
 
@@ -51,7 +53,13 @@ func DecodeSecret(name string, body *anypb.Any) (Secret, error) {
 			return Secret{}, fmt.Errorf("%s: %w", join(r.path, "validation_context.trusted_ca"), errBundle)
 		}
 		return Secret{Name: name, Trusted: pool}, nil
+	case *tlsv3.Secret_GenericSecret:
+		users, ok := parseUsers(inline(kind.GenericSecret.GetSecret()))
+		if !ok {
+			return Secret{}, fmt.Errorf("%s: %w", join(r.path, "generic_secret"), errUsers)
+		}
+		return Secret{Name: name, Users: users}, nil
 	default:
-		return Secret{}, fmt.Errorf("%sneither a tls_certificate nor a validation_context", r.path)
+		return Secret{}, fmt.Errorf("%sneither a tls_certificate, a validation_context nor a generic_secret", r.path)
 	}
 }

@@ -41,12 +41,14 @@ const (
 	// idleUnderPressure is how short that wait becomes.
 	idleUnderPressure = 2 * time.Second
 
-	xdsClusterName     = "postern-xds"
-	xdsConnectTimeout  = 5 * time.Second
-	xdsPingInterval    = 30 * time.Second
-	xdsPingTimeout     = 5 * time.Second
-	xdsRetryIntervalLo = 200 * time.Millisecond
-	xdsRetryIntervalHi = 5 * time.Second
+	// authorizerClusterName is what the control plane's ext_authz names.
+	authorizerClusterName = "postern-authorizer"
+	xdsClusterName        = "postern-xds"
+	xdsConnectTimeout     = 5 * time.Second
+	xdsPingInterval       = 30 * time.Second
+	xdsPingTimeout        = 5 * time.Second
+	xdsRetryIntervalLo    = 200 * time.Millisecond
+	xdsRetryIntervalHi    = 5 * time.Second
 )
 
 // statPrefixes are the statistics that Envoy keeps. Those of single clusters are not among them: they would cost some
@@ -80,7 +82,10 @@ func Bootstrap(c Config) *bootstrapv3.Bootstrap {
 		LdsConfig: adsSource(),
 		CdsConfig: adsSource(),
 	}
-	b.StaticResources = &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{xdsCluster(c.XDSSocket)}}
+	b.StaticResources = &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{socketCluster(xdsClusterName, c.XDSSocket)}}
+	if c.AuthorizerSocket != "" {
+		b.StaticResources.Clusters = append(b.StaticResources.Clusters, AuthorizerCluster(c.AuthorizerSocket))
+	}
 	return b
 }
 
@@ -112,7 +117,13 @@ func adsSource() *corev3.ConfigSource {
 	}
 }
 
-func xdsCluster(socket string) *clusterv3.Cluster {
+// AuthorizerCluster is the cluster that the control plane's ext_authz asks, at a unix socket.
+func AuthorizerCluster(socket string) *clusterv3.Cluster {
+	return socketCluster(authorizerClusterName, socket)
+}
+
+// socketCluster is a gRPC server at a unix socket.
+func socketCluster(name, socket string) *clusterv3.Cluster {
 	http2 := &httpv3.HttpProtocolOptions{UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{
 		ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
 			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
@@ -124,11 +135,11 @@ func xdsCluster(socket string) *clusterv3.Cluster {
 		},
 	}}
 	return &clusterv3.Cluster{
-		Name:                 xdsClusterName,
+		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:       durationpb.New(xdsConnectTimeout),
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{
-			ClusterName: xdsClusterName,
+			ClusterName: name,
 			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
 				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: pipe(socket)}},
 			}}}},

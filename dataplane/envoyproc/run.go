@@ -49,6 +49,9 @@ type Config struct {
 	Folder string
 	// XDSSocket is the path of the control plane's unix socket.
 	XDSSocket string
+	// AuthorizerSocket is the path of the socket at which dataplane.RunAuthorizer answers; without it, routes that ask who
+	// the user is answer 503.
+	AuthorizerSocket string
 	// NodeID and NodeCluster are what Envoy calls itself; they default to the host's name and postern.
 	NodeID, NodeCluster string
 	// Concurrency is the number of worker threads; 0 leaves it to Envoy, which takes one per CPU.
@@ -107,7 +110,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger) error {
 
 // prepare makes the folder and writes the bootstrap file into it.
 func (c Config) prepare() (string, error) {
-	for _, socket := range []string{c.AdminSocket(), c.XDSSocket} {
+	for _, socket := range []string{c.AdminSocket(), c.XDSSocket, c.AuthorizerSocket} {
 		if len(socket) > socketPathMax {
 			return "", fmt.Errorf("run Envoy: the path of a socket may have %d bytes and %s has %d: choose a shorter folder", socketPathMax, socket, len(socket))
 		}

@@ -32,6 +32,10 @@ func (p *Proxy) Apply(u ads.Update) map[string]error {
 	if p.closed {
 		return refused
 	}
+	defer func() {
+		close(p.changed)
+		p.changed = make(chan struct{})
+	}()
 	switch u.TypeURL {
 	case config.ListenerType:
 		each(u, refused, config.DecodeListener, p.setListener)
@@ -48,6 +52,10 @@ func (p *Proxy) Apply(u ads.Update) map[string]error {
 		each(u, refused, config.DecodeCluster, p.setCluster)
 		for _, name := range u.Removed {
 			p.removeCluster(name)
+			if p.clustersAsked[name] {
+				delete(p.clustersAsked, name)
+				p.subscriber.Unsubscribe(config.ClusterType, name)
+			}
 		}
 		p.gotClusters = true
 	case config.EndpointType:

@@ -71,6 +71,8 @@ func (c credentials) certificate(*tls.CertificateRequestInfo) (*tls.Certificate,
 func (p *Proxy) setSecret(name string, s config.Secret) error {
 	trust, client := p.trust[name], p.clients[name]
 	switch {
+	case s.Users != nil && p.users.asked(name):
+		p.users.set(name, s.Users)
 	case trust != nil && s.Trusted != nil:
 		if old := trust.Swap(s.Trusted); old == nil || !old.Equal(s.Trusted) {
 			p.reconnect(name)
@@ -90,6 +92,10 @@ func (p *Proxy) setSecret(name string, s config.Secret) error {
 // removeSecret: a bundle that is taken back is trusted no more, a client certificate shown no more, and a name without
 // a certificate fails its handshakes.
 func (p *Proxy) removeSecret(name string) {
+	if p.users.asked(name) {
+		p.users.remove(name)
+		return
+	}
 	trust, client := p.trust[name], p.clients[name]
 	if trust != nil {
 		trust.Store(nil)

@@ -116,7 +116,9 @@ func (x *exchange) fetchPage(p config.ErrorPage, status int) (http.Header, []byt
 	if _, named := request.Header["User-Agent"]; !named {
 		request.Header["User-Agent"] = []string{""} // or net/http would name itself
 	}
-	response, err := (&sender{upstream: up, body: &watchedBody{}}).RoundTrip(request)
+	send := &sender{upstream: up, body: &watchedBody{}}
+	defer send.end()
+	response, err := send.RoundTrip(request)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -42,7 +42,7 @@ func (x *exchange) forward(f *config.Forward) {
 	up.pool.acquire()
 	defer up.pool.release()
 	sent := x.values(0)
-	sent.Path = rewrite(f, x.route.Match, x.path)
+	sent.Path = f.Rewrite(x.route.Match, x.path)
 	if cluster.HostRewrite != "" {
 		sent.Authority = cluster.HostRewrite
 	}
@@ -165,23 +165,6 @@ func keepHeaders(r *httputil.ProxyRequest) {
 			r.Out.Header[name] = values
 		}
 	}
-}
-
-// rewrite is the path and query that the backend sees.
-func rewrite(f *config.Forward, m config.RouteMatch, target string) string {
-	path, query := target, ""
-	if i := strings.IndexByte(target, '?'); i >= 0 {
-		path, query = target[:i], target[i:]
-	}
-	switch {
-	case f.RegexRewrite != nil:
-		path = f.RegexRewrite.ReplaceAllString(path, f.Substitution)
-	case f.PrefixRewrite != "" && (m.Kind == config.PathExact || m.Kind == config.PathRegex):
-		path = f.PrefixRewrite
-	case f.PrefixRewrite != "":
-		path = f.PrefixRewrite + strings.TrimPrefix(path, m.Path)
-	}
-	return path + query
 }
 
 // target is a URL whose request line is path to the byte. The endpoint is filled in later.

@@ -95,6 +95,9 @@ func (x *exchange) serve() {
 		if passed := x.route.Filters.Certificate; passed != nil {
 			passCertificate(h, *passed, x.shown())
 		}
+		if x.route.Filters.Authorize != nil && !x.authorize() {
+			return
+		}
 		if !x.withinLimits() {
 			x.replyByRoute(http.StatusTooManyRequests, x.values(0))
 			return

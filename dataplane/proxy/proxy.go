@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/postern-gateway/postern/dataplane/authorize"
 	"github.com/postern-gateway/postern/dataplane/config"
 	"github.com/postern-gateway/postern/dataplane/limits"
 	"github.com/postern-gateway/postern/dataplane/match"
@@ -54,6 +55,8 @@ type Options struct {
 	Now func() time.Time
 	// ConnectionsMax is how many connections of clients are open at once, over all listeners; 0 is limits.Connections.
 	ConnectionsMax int
+	// ClustersByName has clusters asked for by name, when the authorizer needs them: of a proxy without listeners.
+	ClustersByName bool
 }
 
 // A Proxy is the data plane but for its way to the control plane: it implements ads.Handler.
@@ -61,6 +64,8 @@ type Proxy struct {
 	options    Options
 	subscriber Subscriber
 	secrets    *secrets
+	users      *userFiles
+	authorizer *authorize.Checker
 	snapshot   atomic.Pointer[snapshot]
 	requests   context.Context // of every request; ends when the proxy has drained
 	end        context.CancelFunc
@@ -82,10 +87,13 @@ type Proxy struct {
 	clients     shelf[tls.Certificate]
 	unknown     map[string]*failures // of clusters that routes name and that there are not
 	subscribed  map[[2]string]bool   // type URL and name, of routes, endpoints, and secrets that clusters and chains name
-	gotClusters bool
-	warm        bool // the first listeners have waited long enough
-	ready       bool
-	closed      bool
+	// clustersAsked are asked for by name; changed is closed and replaced by every update.
+	clustersAsked map[string]bool
+	changed       chan struct{}
+	gotClusters   bool
+	warm          bool // the first listeners have waited long enough
+	ready         bool
+	closed        bool
 }
 
 // A snapshot is everything that a request depends on but its listener. It is immutable.
@@ -111,6 +119,7 @@ func New(o Options) *Proxy {
 		routes: make(map[string]*match.Table), limiters: make(map[string]limiters), upstreams: make(map[string]*upstream),
 		assignments: make(map[string][]netip.AddrPort), trust: make(shelf[x509.CertPool]), clients: make(shelf[tls.Certificate]),
 		unknown: make(map[string]*failures), subscribed: make(map[[2]string]bool),
+		clustersAsked: make(map[string]bool), changed: make(chan struct{}),
 	}
 	p.requests, p.end = context.WithCancel(context.Background())
 	p.snapshot.Store(&snapshot{})
@@ -118,6 +127,11 @@ func New(o Options) *Proxy {
 		func(name string) { p.subscriber.Subscribe(config.SecretType, name) },
 		func(name string) { p.subscriber.Unsubscribe(config.SecretType, name) },
 	)
+	p.users = newUserFiles(
+		func(name string) { p.subscriber.Subscribe(config.SecretType, name) },
+		func(name string) { p.subscriber.Unsubscribe(config.SecretType, name) },
+	)
+	p.authorizer = authorize.New(p, o.Log)
 	return p
 }
 
