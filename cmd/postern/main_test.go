@@ -136,6 +136,17 @@ func TestTranslateNeverPrintsKeys(t *testing.T) {
 		if strings.Contains(out+errs, base64.StdEncoding.EncodeToString(pair.Key)) || strings.Contains(out+errs, "PRIVATE KEY") {
 			t.Error("the key of a client certificate is printed")
 		}
+		const hash = "{SHA}0JQeaNqPOBUf+Gph/Fn3xc+fyqI="
+		protected := clientManifest(pair) + "---\n" +
+			"{apiVersion: v1, kind: Secret, metadata: {name: users}, stringData: {users: '" + "bob:" + hash + "'}}\n---\n" +
+			"{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: u, annotations: {ingress.kubernetes.io/auth-type: basic, ingress.kubernetes.io/auth-secret: users}}, spec: {rules: [{host: u.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 443}}}}]}}]}}\n"
+		out, errs, err = run(t, protected, "translate", "-f", "-", "-o", format)
+		if err != nil || !strings.Contains(out, "users/default/users") {
+			t.Errorf("%v:\n%s", err, out)
+		}
+		if strings.Contains(out+errs, hash) || strings.Contains(out+errs, base64.StdEncoding.EncodeToString([]byte("bob:"+hash+"\n"))) {
+			t.Error("a hash is printed")
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -185,6 +186,13 @@ func (j *explainJudge) answer(p Probe, story explain.Story, d explain.Decision) 
 	if d.Location != "" {
 		a.Response.Set("Location", d.Location)
 	}
+	if d.Ask != nil {
+		if d = j.asked(*d.Ask, d, &a); d.Ask != nil {
+			d.ChangeResponse(a.Response)
+			rewriteResponse(d, authorityOf(p.URL), a.Response)
+			return a
+		}
+	}
 	if d.Status != 0 || d.Backend == "" {
 		return ownAnswer(a, d)
 	}
@@ -223,6 +231,54 @@ func ownAnswer(a Answer, d explain.Decision) Answer {
 		a.Response.Set("Content-Type", "text/plain")
 	}
 	return a
+}
+
+// asked asks the test backend that stands for an auth server. Where it admits, the decision goes on, with the headers that
+// its answer gives the request; else it is the answer, and Ask stays.
+func (j *explainJudge) asked(ask explain.Ask, d explain.Decision, a *Answer) explain.Decision {
+	of := ask.Of
+	if len(of.Endpoints) == 0 {
+		a.Status, a.Why = http.StatusServiceUnavailable, "nobody has looked up "+of.Outside
+		return d
+	}
+	backend, way := j.test.Backend(of.Assignment), j.approach(of)
+	if why := backend.failure(way); why != "" {
+		a.Status, a.Why = http.StatusServiceUnavailable, why
+		return d
+	}
+	status, header := Respond(of.Headers)
+	a.Seen = seen(of, way, backend, of.Endpoints[j.turn(of.Assignment, len(of.Endpoints))])
+	if status < 200 || status > 299 {
+		a.Status, a.Why, a.Response = status, "", header
+		return resolveLocation(ask, d, a)
+	}
+	d.Ask, d.Headers = nil, maps.Clone(d.Headers)
+	for _, name := range append(slices.Clone(ask.Copied), ask.Dropped) {
+		d.Headers.Del(name)
+		if values := header.Values(name); len(values) > 0 && name != ask.Dropped {
+			d.Headers.Set(name, strings.Join(values, ", "))
+		}
+	}
+	return d
+}
+
+// resolveLocation has the Location of an auth server's answer be relative to what was asked; one that is no URL makes 503.
+func resolveLocation(ask explain.Ask, d explain.Decision, a *Answer) explain.Decision {
+	location := a.Response.Get("Location")
+	if location == "" {
+		return d
+	}
+	base, err := url.Parse(ask.URL)
+	if err != nil {
+		panic(err) // It was read by the dialect.
+	}
+	to, err := base.Parse(location)
+	if err != nil {
+		a.Status, a.Why, a.Response = http.StatusServiceUnavailable, "the Location of the auth server is no URL", http.Header{}
+		return d
+	}
+	a.Response.Set("Location", to.String())
+	return d
 }
 
 // seen is what a backend sees of a request.

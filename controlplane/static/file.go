@@ -11,6 +11,7 @@ import (
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -140,6 +141,18 @@ func Keys(b *bootstrapv3.Bootstrap) int {
 			n++
 		}
 	}
+	return n
+}
+
+// Authorizing is how many routes of a bootstrap, each listener's counted, ask an authorizer, which a file by itself has none
+// of: they answer 503.
+func Authorizing(b *bootstrapv3.Bootstrap) int {
+	n := 0
+	Edit(b, func(m proto.Message) {
+		if _, asks := m.(*authzv3.ExtAuthzPerRoute); asks {
+			n++
+		}
+	})
 	return n
 }
 

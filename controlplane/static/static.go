@@ -51,6 +51,9 @@ func Resources(r translator.Result) *bootstrapv3.Bootstrap_StaticResources {
 		case *endpointv3.ClusterLoadAssignment:
 			b.assignments[res.Name] = m
 		case *tlsv3.Secret:
+			if m.GetGenericSecret() != nil {
+				continue // Of users: only an authorizer asks for them, and a file has none.
+			}
 			b.out.Secrets = append(b.out.Secrets, m)
 		case *clusterv3.Cluster:
 			b.out.Clusters = append(b.out.Clusters, m)

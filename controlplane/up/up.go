@@ -265,18 +265,39 @@ func (r *runner) dataPlane(ctx context.Context, socket string, result translator
 		}
 	}
 	if r.config.DataPlane == DataPlaneEnvoy {
-		err := envoyproc.Run(ctx, envoyproc.Config{
-			Path: r.config.EnvoyPath, Folder: filepath.Join(r.folder, "envoy"), XDSSocket: socket,
-			NodeID: "postern-up", NodeCluster: "postern", Concurrency: 2,
-			OnReady: ready, OnUpstreamFailure: r.report.upstreamFailure,
-		}, r.log)
-		return ended(ctx, "Envoy", err)
+		return r.envoy(ctx, socket, ready)
 	}
 	err := dataplane.Run(ctx, dataplane.Options{
 		Target: "unix://" + socket, NodeID: "postern-up", Cluster: "postern", Log: r.log,
 		Ready: ready, OnUpstreamFailure: r.report.upstreamFailure,
 	})
 	return ended(ctx, "the Go data plane", err)
+}
+
+// envoy runs an Envoy, and beside it the authorizer that it asks.
+func (r *runner) envoy(ctx context.Context, socket string, ready func()) error {
+	authorizer := filepath.Join(r.folder, "authorizer.sock")
+	listener, err := xds.ListenUnix(authorizer)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		err := dataplane.RunAuthorizer(ctx, dataplane.AuthorizerOptions{
+			Target: "unix://" + socket, NodeID: "postern-up-authorizer", Cluster: "postern", Listener: listener, Log: r.log,
+			OnUpstreamFailure: r.report.upstreamFailure,
+		})
+		return ended(ctx, "the authorizer", err)
+	})
+	group.Go(func() error {
+		err := envoyproc.Run(ctx, envoyproc.Config{
+			Path: r.config.EnvoyPath, Folder: filepath.Join(r.folder, "envoy"), XDSSocket: socket, AuthorizerSocket: authorizer,
+			NodeID: "postern-up", NodeCluster: "postern", Concurrency: 2,
+			OnReady: ready, OnUpstreamFailure: r.report.upstreamFailure,
+		}, r.log)
+		return ended(ctx, "Envoy", err)
+	})
+	return group.Wait()
 }
 
 // refusals are the resources that data planes have refused since a revision, each with its words. An older refusal

@@ -233,7 +233,10 @@ func TestEditsUnderLoad(t *testing.T) {
 
 // underLoad asks hosts, on one connection, until end is called, which gives the number of requests. None may fail.
 func (g *gateway) underLoad(hosts ...string) (end func() int64) {
-	loader := client(g.t)
+	return g.underLoadBy(client(g.t), hosts...)
+}
+
+func (g *gateway) underLoadBy(loader *http.Client, hosts ...string) (end func() int64) {
 	load := traffic.Start(traffic.Client{Kind: "request while edits are made", Restless: true, Ask: func() error {
 		for _, host := range hosts {
 			if status, _, err := ask(loader, g.http, host, "/"); err != nil || status != 200 {

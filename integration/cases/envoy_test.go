@@ -43,3 +43,32 @@ func TestCorpusLimited(t *testing.T) {
 	live.NeedEnvoy(t)
 	corpus.RunLimited(t, "../../controlplane/casetest/corpus/testdata", live.Envoy)
 }
+
+// TestWithoutAuthorizer: an Envoy that nobody tells who a user is takes the configuration, and admits nobody: without a
+// cluster for it, and with one at which nobody listens.
+func TestWithoutAuthorizer(t *testing.T) {
+	live.NeedEnvoy(t)
+	for _, court := range []casetest.Court{live.Alone, live.Unanswered} {
+		for _, c := range casetest.Load(t, "../../translator/testdata/auth") {
+			if c.Name != "hashes" && c.Name != "forward" {
+				continue
+			}
+			t.Run(court.Name+"/"+c.Name, func(t *testing.T) {
+				results, err := c.Translate()
+				if err != nil {
+					t.Fatal(err)
+				}
+				judge := court.Open(t, c)
+				if err := judge.Publish(results[0]); err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range c.Steps[0].Probes {
+					answer, err := judge.Ask(p)
+					if err != nil || answer.Status != 503 || answer.Seen != nil {
+						t.Errorf("%s: %d, %v, seen %+v; want 503", p.Line, answer.Status, err, answer.Seen)
+					}
+				}
+			})
+		}
+	}
+}

@@ -54,6 +54,8 @@ const (
 	CodeExternalPort     Code = "P5018"
 	CodeForeignHost      Code = "P5019"
 	CodeNoErrorBackend   Code = "P5020"
+	CodeUsersUnusable    Code = "P5030"
+	CodeUsersLine        Code = "P5031"
 	CodeBadCertificate   Code = "P6001"
 	CodeNoSecret         Code = "P6002"
 	CodeCertificateTwice Code = "P6003"

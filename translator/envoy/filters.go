@@ -28,6 +28,7 @@ func httpFilters() []*hcmv3.HttpFilter {
 		urlFilters(),
 		[]*hcmv3.HttpFilter{
 			scriptFilter(certificateFilterName, CertificateScript, certificateScript),
+			authorizeFilter(),
 			bufferFilter(),
 			rateLimitFilter(),
 			sessionFilter(),
@@ -68,6 +69,9 @@ func (b *routeBuilder) routeFilters(r *routev3.Route) {
 	}
 	if u := b.route.URLRedirect; u != nil {
 		b.urlRedirect(r, *u)
+	}
+	if b.route.Auth != nil && r.GetRoute() != nil {
+		b.authorize(r, *b.route.Auth)
 	}
 	b.limitRate(r)
 	if f, ok := b.route.Action.(*model.Forward); ok && r.GetRoute() != nil {

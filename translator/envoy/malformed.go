@@ -65,7 +65,8 @@ func malformedFilter() *hcmv3.HttpFilter {
 }
 
 // localReplies has the proxy's own answers name their status and nothing else: Envoy's words tell of backends and
-// are for the operator. What the malformed policy denies is 400, where the filter would say 403.
+// are for the operator. What the malformed policy denies is 400, where the filter would say 403. The authorizer's answers
+// stay what they are.
 func localReplies() *hcmv3.LocalReplyConfig {
 	denied := &celv3.ExpressionFilter{
 		Expression: "response.code_details == 'rbac_access_denied_matched_policy[" + malformedPolicy + "]'",
@@ -79,7 +80,7 @@ func localReplies() *hcmv3.LocalReplyConfig {
 				},
 			}},
 			StatusCode: wrapperspb.UInt32(400),
-		}},
+		}, deniedReply()},
 		BodyFormat: &corev3.SubstitutionFormatString{
 			Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
 				Specifier: &corev3.DataSource_InlineString{InlineString: "%RESPONSE_CODE%\n"},

@@ -70,6 +70,9 @@ func Render(g model.Gateway) []Resource {
 	for _, c := range g.ClientCertificates {
 		add(TypeSecret, clientName(c.Name), clientSecret(c), c.Origins)
 	}
+	for _, u := range g.Users {
+		add(TypeSecret, usersPrefix+u.Name, usersSecret(u), u.Origins)
+	}
 	slices.SortFunc(out, func(a, b Resource) int {
 		return cmp.Or(cmp.Compare(a.TypeURL, b.TypeURL), cmp.Compare(a.Name, b.Name))
 	})

@@ -15,9 +15,8 @@ import (
 
 // hostBuilder gathers the routes of one virtual host.
 type hostBuilder struct {
-	edge model.Edge
-	// tls says that the routes are those of an entry with TLS.
-	tls bool
+	edge  model.Edge
+	entry model.Entry
 	// oneHost says that all requests are for one host, whatever its spelling.
 	oneHost bool
 	routes  []*routev3.Route

@@ -57,15 +57,18 @@ func keyPair(chain []byte, key model.Sensitive) *tlsv3.Secret_TlsCertificate {
 	}}
 }
 
-// Printable is a resource's message as it may be shown: without a private key.
+// Printable is a resource's message as it may be shown: without a private key, and without users.
 func (r Resource) Printable() proto.Message {
 	secret, ok := r.Message.(*tlsv3.Secret)
-	if !ok || secret.GetTlsCertificate() == nil {
+	if !ok || secret.GetTlsCertificate() == nil && secret.GetGenericSecret() == nil {
 		return r.Message
 	}
+	redacted := &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: model.Sensitive(nil).String()}}
 	shown := proto.CloneOf(secret)
-	shown.GetTlsCertificate().PrivateKey = &corev3.DataSource{
-		Specifier: &corev3.DataSource_InlineString{InlineString: model.Sensitive(nil).String()},
+	if shown.GetGenericSecret() != nil {
+		shown.Type = &tlsv3.Secret_GenericSecret{GenericSecret: &tlsv3.GenericSecret{Secret: redacted}}
+	} else {
+		shown.GetTlsCertificate().PrivateKey = redacted
 	}
 	return shown
 }

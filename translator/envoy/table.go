@@ -60,7 +60,7 @@ func groupsByHost(t model.Table) map[model.Host]model.TLSGroup {
 func (b *tableBuilder) own(h model.Host) bool { return b.groupOf[h].Name == b.group.Name }
 
 func (b *tableBuilder) host() *hostBuilder {
-	return &hostBuilder{edge: b.edge, tls: b.table.Entry.TLS}
+	return &hostBuilder{edge: b.edge, entry: b.table.Entry}
 }
 
 func (b *tableBuilder) add(domain string, h *hostBuilder) {

@@ -45,7 +45,7 @@ func urlFilters() []*hcmv3.HttpFilter {
 func (b *routeBuilder) urlRedirect(r *routev3.Route, redirect model.URLRedirect) {
 	scheme := "http"
 	switch {
-	case b.tls:
+	case b.entry.TLS:
 		scheme = "https"
 	case len(b.edge.TrustedProxies) > 0:
 		scheme = schemeSaid

@@ -225,10 +225,13 @@ var forwardSteps = []func(*narrator, model.Route, *model.Forward) bool{
 	(*narrator).redirectsToHost,
 	(*narrator).refusesDots,
 	(*narrator).redirectsToSlash,
+	(*narrator).asksWho,
 }
 
 // forward hands the request to the backend.
 func (n *narrator) forward(r model.Route, f *model.Forward) {
+	n.passCertificate(n.headers, r.ClientCertificate)
+	before := n.headers.Clone()
 	d := Decision{Path: n.target.path, Headers: n.headers}
 	if tellsReplaced(r, f) {
 		asked, _, _ := strings.Cut(d.Path, "?")
@@ -245,7 +248,6 @@ func (n *narrator) forward(r model.Route, f *model.Forward) {
 			d.RewritesBase = true
 		}
 	}
-	n.passCertificate(d.Headers, r.ClientCertificate)
 	changeRequest(d.Headers, r.RequestHeaders)
 	if d.RewritesBase {
 		d.Headers.Set("Accept-Encoding", "identity")
@@ -253,6 +255,16 @@ func (n *narrator) forward(r model.Route, f *model.Forward) {
 	d.Path = n.rewritten(r, f, d.Path)
 	n.noteOnBody(f.Buffering)
 	n.story.Decision = n.share(d, f.Targets)
+	if r.Auth == nil || r.Auth.Forward == nil {
+		return
+	}
+	ask := n.ask(*r.Auth, d.Path, before)
+	if ask.Of.Status != 0 {
+		n.filtered = true
+		n.story.Decision = Decision{Status: http.StatusServiceUnavailable, Reason: "who asks cannot be found out: " + ask.Of.Reason}
+		return
+	}
+	n.story.Decision = n.story.Decision.asking(ask)
 }
 
 // share fills in the backend of a decision, or the decisions of several.

@@ -158,6 +158,9 @@ func routeText(r model.Route) string {
 	}
 	words = append(words, accessWords(r.Access)...)
 	words = append(words, redirectWords(r)...)
+	if r.Auth != nil {
+		words = append(words, authText(*r.Auth))
+	}
 	words = append(words, rateLimitWords(r.RateLimit)...)
 	if r.HSTS != nil {
 		words = append(words, "hsts "+r.HSTS.String())
@@ -334,4 +337,27 @@ func assignmentOf(g model.Gateway, name string) model.Assignment {
 		}
 	}
 	return model.Assignment{}
+}
+
+// authText is how a route asks who the user is.
+func authText(a model.Auth) string {
+	words := []string{"auth " + string(a.Kind)}
+	if f := a.Forward; f != nil {
+		words = append(words, f.URL(), "by "+f.Backend)
+		if f.TrustHeaders {
+			words = append(words, "trusting")
+		}
+		if len(f.ResponseHeaders) > 0 {
+			words = append(words, "copies "+strings.Join(f.ResponseHeaders, " "))
+		}
+	} else {
+		words = append(words, a.UsersName())
+	}
+	if a.HeaderField != "" {
+		words = append(words, "header "+a.HeaderField)
+	}
+	if a.RemoveHeader {
+		words = append(words, "removed")
+	}
+	return strings.Join(words, " ")
 }

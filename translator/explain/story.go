@@ -130,6 +130,8 @@ type Decision struct {
 	Host    string      `json:"host,omitempty"`
 	Path    string      `json:"path,omitempty"`
 	Headers http.Header `json:"headers,omitempty"`
+	// Ask is a server that is asked before all this, nil for none.
+	Ask *Ask `json:"ask,omitempty"`
 	// Response are the headers that the answer gets, in place of a backend's own; one without a value is taken off.
 	Response http.Header `json:"response,omitempty"`
 	// Prefix is what Location and cookie paths of the response are put under: see RewriteLocation.
@@ -148,9 +150,12 @@ type Decision struct {
 
 // with is the decision with headers that the gateway puts on the answer, whichever share it is of.
 func (d Decision) with(response http.Header) Decision {
-	d.Response, d.Shares = response, slices.Clone(d.Shares)
+	all := http.Header{}
+	maps.Copy(all, d.Response)
+	maps.Copy(all, response)
+	d.Response, d.Shares = all, slices.Clone(d.Shares)
 	for i := range d.Shares {
-		d.Shares[i].Decision.Response = response
+		d.Shares[i].Decision.Response = all
 	}
 	return d
 }
@@ -240,6 +245,9 @@ func (s Story) candidates(t *text) {
 
 func (s Story) decision(t *text) {
 	d := s.Decision
+	if a := d.Ask; a != nil {
+		t.line("asks", "GET %s of %s; if it answers 2xx:", a.URL, a.Of.where())
+	}
 	switch {
 	case len(d.Shares) > 0:
 		d.shares(t)

@@ -21,7 +21,9 @@ type Gateway struct {
 	// Bundles and ClientCertificates are those that backends name, sorted by name.
 	Bundles            []Bundle
 	ClientCertificates []ClientCertificate
-	Certificates       []Certificate
+	// Users are those that routes ask for, sorted by name.
+	Users        []Users
+	Certificates []Certificate
 	// ClientCAs are those that TLS groups name, sorted by name.
 	ClientCAs []ClientCA
 	// Default is the certificate of names that have none of their own, nil where there is no HTTPS entry.

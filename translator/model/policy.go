@@ -24,4 +24,6 @@ type RoutePolicies struct {
 	RateLimit *RateLimit
 	// ClientCertificate, where not nil, is what the backend is told of the client's certificate.
 	ClientCertificate *PassedCertificate
+	// Auth, where not nil, asks who the user is.
+	Auth *Auth
 }

@@ -36,6 +36,8 @@ var nasty = []string{
 	"10.0.0.0/8, ::1, fd00::/7, ::ffff:10.0.0.0/104", "10.0.0.1/33", "::ffff:1.2.3.4", "a.test:8080,[::1]:80", "X-Forwarded-Host", "X-Host, x-original-host",
 	"{extractorfunc: request.host, rateset: {a: {period: 1ns, average: 1, burst: 4294967295}, b: {period: 8760h, average: 4294967295, burst: 1}}}",
 	"{extractorfunc: request.header.%REQ(X), rateset: {a: {period: 1.5ms, average: 3, burst: 1}}}", "{extractorfunc: client.ip, rateset: {a: {period: -1s, average: 1e9, burst: 1}}}",
+	"basic", "DIGEST", "forward", "traefik", "http://web.default.svc/", "https://u:p@a/", "http://[::1]:0/", "http://a b/", "http://a/\r\nb: c", "http://169.254.169.254/", "Authorization", "X_A", ":path", "a, b c",
+	"a:$2y$04$" + strings.Repeat("a", 53), "a:$2y$31$" + strings.Repeat("a", 53), "a:{SHA}x", "a:traefik:" + strings.Repeat("0", 32), "a:b:c:d\n\na", "\x00:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=",
 	"1.1", "1.2", "1.3", "TLS1.3", "max-age=0", "max-age=31536000; includeSubDomains; preload", "max-age=1;;max-age=2", `max-age="%s"`, "max-age=99999999999",
 }
 

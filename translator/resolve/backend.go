@@ -29,8 +29,10 @@ type backendResolver struct {
 	assignments map[string]model.Assignment
 	usedAddress map[int]bool
 	credentials credentials
-	names       nameRules
-	answers     map[string]source.ResolvedName
+	// users are those found so far, by name.
+	users   map[string]model.Users
+	names   nameRules
+	answers map[string]source.ResolvedName
 	// guard is made when the first name outside of the cluster needs it; nil before.
 	guard       *addressGuard
 	diagnostics []diag.D
@@ -40,8 +42,8 @@ func newBackendResolver(in Input) *backendResolver {
 	r := &backendResolver{
 		in: in, services: map[ServiceKey]source.Service{}, endpoints: indexEndpoints(in.World),
 		backends: map[string]model.Backend{}, assignments: map[string]model.Assignment{}, usedAddress: map[int]bool{},
-		credentials: newCredentials(in.World),
-		names:       nameRules{clusterDomain: in.Settings.ClusterDomain, known: knownNames(in)}, answers: map[string]source.ResolvedName{},
+		credentials: newCredentials(in.World), users: map[string]model.Users{},
+		names: nameRules{clusterDomain: in.Settings.ClusterDomain, known: knownNames(in)}, answers: map[string]source.ResolvedName{},
 	}
 	for _, s := range in.World.Services {
 		r.services[ServiceKey{s.Cluster, s.Namespace, s.Name}] = s
@@ -69,11 +71,17 @@ func (r *backendResolver) route(c model.Claim) model.Route {
 		route.Action = targets[0].Closed
 		return route
 	}
+	auth, closed := r.auth(c)
+	if closed != nil {
+		route.Action = closed
+		return route
+	}
 	r.checkRedirect(c.Policies.HTTPSRedirect)
 	buffering, places := r.perRoute(c, targets)
 	route.Origins = slices.Concat(route.Origins, places)
 	route.Action = &model.Forward{Targets: targets, Strip: c.Policies.Strip, ReplacePath: c.Policies.ReplacePath, Buffering: buffering}
 	route.RoutePolicies = c.Policies.RoutePolicies
+	route.Auth = auth
 	route.HTTPSRedirect = c.Policies.HTTPSRedirect
 	route.ErrorPages = r.errorPages(c)
 	return route
@@ -292,29 +300,21 @@ func (r *backendResolver) unusedAddresses() []diag.D {
 // used are the backends and assignments that the tables refer to, sorted by name.
 func (r *backendResolver) used(tables []model.Table) ([]model.Backend, []model.Assignment) {
 	backends, assignments := map[string]model.Backend{}, map[string]model.Assignment{}
-	page := func(p model.ErrorPage) {
-		b := r.backends[p.Backend]
-		backends[b.Name], assignments[b.Assignment] = b, r.assignments[b.Assignment]
-	}
-	note := func(routes []model.Route) {
-		for _, route := range routes {
-			for _, p := range route.ErrorPages {
-				page(p)
-			}
-			for _, t := range targetsOf(route) {
-				b, a := r.behind(t)
-				if _, noted := backends[b.Name]; !noted {
-					backends[b.Name], assignments[a.Name] = b, a
-				}
+	eachRoute(tables, func(route model.Route) {
+		for _, p := range route.ErrorPages {
+			b := r.backends[p.Backend]
+			backends[b.Name], assignments[b.Assignment] = b, r.assignments[b.Assignment]
+		}
+		for _, t := range targetsOf(route) {
+			b, a := r.behind(t)
+			if _, noted := backends[b.Name]; !noted {
+				backends[b.Name], assignments[a.Name] = b, a
 			}
 		}
-	}
-	for _, t := range tables {
-		for _, h := range slices.Concat(t.Exact, t.Wildcard) {
-			note(h.Routes)
+		if route.Auth != nil && route.Auth.Forward != nil {
+			b := r.backends[route.Auth.Forward.Backend]
+			backends[b.Name], assignments[b.Assignment] = b, r.assignments[b.Assignment]
 		}
-		note(t.Any)
-		note(t.Default)
-	}
+	})
 	return sorted(backends), sorted(assignments)
 }

@@ -27,9 +27,16 @@ type externalService struct {
 	claim   reference
 	service source.Service
 	port    corev1.ServicePort
+	// place is where the name stands, where that is no ExternalName's field.
+	place *diag.Origin
 }
 
-func (e externalService) at() diag.Origin { return e.service.Origin("spec.externalName") }
+func (e externalService) at() diag.Origin {
+	if e.place != nil {
+		return *e.place
+	}
+	return e.service.Origin("spec.externalName")
+}
 
 // name is where it points to.
 func (e externalService) name() string { return canonicalName(e.service.Spec.ExternalName) }
@@ -41,7 +48,11 @@ func (e externalService) key() ServiceKey {
 
 // refusal is why the ExternalName is not followed.
 func (e externalService) refusal(code diag.Code, message, fix string) diag.D {
-	return diag.New(code, e.at(), message, closesPath, fix).With(e.claim.Backend.Origin)
+	d := diag.New(code, e.at(), message, closesPath, fix)
+	if e.place != nil {
+		return d
+	}
+	return d.With(e.claim.Backend.Origin)
 }
 
 // external follows an ExternalName as the policy allows: to the endpoints of a Service of the cluster, without DNS, or
@@ -151,7 +162,7 @@ func (r *backendResolver) inside(e externalService, key ServiceKey) (string, *mo
 	if wrong != "" {
 		return "", r.closed(e.refusal(diag.CodeExternalTarget, wrong, "point the ExternalName at a Service that has endpoints"))
 	}
-	r.tellUnusedTarget(e.claim, e.service, key)
+	r.tellUnusedTarget(e, key)
 	return r.assign(e.claim, key, to, found), nil
 }
 

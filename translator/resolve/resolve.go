@@ -83,6 +83,7 @@ func Resolve(in Input) (model.Gateway, []diag.D) {
 	ds = append(ds, connections.diagnostics...)
 	g.Backends, g.Assignments = backends.used(g.Tables)
 	g.Bundles, g.ClientCertificates = backends.credentials.ofBackends(g.Backends)
+	g.Users = backends.usersOf(g.Tables)
 	g.OutsideNames = backends.outsideNames()
 	ds = append(ds, backends.diagnostics...)
 	ds = append(ds, backends.unusedAddresses()...)

@@ -172,13 +172,14 @@ func (r *backendResolver) tellUnused(claim model.UpstreamTLSClaim, backend model
 
 // tellUnusedTarget warns of words that stand on the Service that an ExternalName points to, whose Secrets are another
 // namespace's, where nothing says the same on this side.
-func (r *backendResolver) tellUnusedTarget(c reference, external source.Service, target ServiceKey) {
-	said := r.upstreamClaim(c, ServiceKey{external.Cluster, external.Namespace, external.Name})
+func (r *backendResolver) tellUnusedTarget(e externalService, target ServiceKey) {
+	external := e.service
+	said := r.upstreamClaim(e.claim, ServiceKey{external.Cluster, external.Namespace, external.Name})
 	at := r.in.Services[target].UpstreamTLS.Without(said).Origins()
 	if len(at) == 0 {
 		return
 	}
-	r.diagnostics = append(r.diagnostics, diag.New(diag.CodeUpstreamUnused, external.Origin("spec.externalName"),
+	r.diagnostics = append(r.diagnostics, diag.New(diag.CodeUpstreamUnused, e.at(),
 		fmt.Sprintf("what the annotations of Service %s say of TLS is not applied through an ExternalName", target),
 		"they have no effect here", fmt.Sprintf("say it on Service %s/%s, or on the Ingress", external.Namespace, external.Name)).With(at...))
 }

@@ -1,8 +1,10 @@
 package live
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -12,24 +14,46 @@ import (
 	"testing"
 	"time"
 
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
 	"github.com/postern-gateway/postern/controlplane/static"
+	"github.com/postern-gateway/postern/controlplane/xds"
+	"github.com/postern-gateway/postern/dataplane"
 	"github.com/postern-gateway/postern/dataplane/envoyproc"
 	"github.com/postern-gateway/postern/translator"
 )
 
 // Bootstrap is the fourth judge: an Envoy that runs the one file of translate -o bootstrap. Each step has an Envoy of its
 // own, since a file does not change.
-var Bootstrap = casetest.Court{Name: "bootstrap", Open: func(t *testing.T, c *casetest.Case) casetest.Judge {
+var Bootstrap = bootstrapCourt("bootstrap", (*bootstrapJudge).authorize)
+
+// Alone is Bootstrap as it is by itself: nobody answers who the user is. Unanswered has an authorizer's cluster, at a socket
+// that nobody listens on.
+var (
+	Alone      = bootstrapCourt("alone", func(*bootstrapJudge, *bootstrapv3.Bootstrap, translator.Result) error { return nil })
+	Unanswered = bootstrapCourt("unanswered", func(j *bootstrapJudge, file *bootstrapv3.Bootstrap, _ translator.Result) error {
+		cluster := envoyproc.AuthorizerCluster(filepath.Join(j.folder, "nobody.sock"))
+		file.StaticResources.Clusters = append(file.StaticResources.Clusters, cluster)
+		return nil
+	})
+)
+
+func bootstrapCourt(name string, authorize func(*bootstrapJudge, *bootstrapv3.Bootstrap, translator.Result) error) casetest.Court {
+	return casetest.Court{Name: name, Open: func(t *testing.T, c *casetest.Case) casetest.Judge {
+		return openBootstrap(t, c, authorize)
+	}}
+}
+
+func openBootstrap(t *testing.T, c *casetest.Case, authorize func(*bootstrapJudge, *bootstrapv3.Bootstrap, translator.Result) error) *bootstrapJudge {
 	t.Helper()
 	binary, err := envoyproc.Find("")
 	if err != nil {
 		t.Fatal(err)
 	}
 	group := &errgroup.Group{}
-	j := &bootstrapJudge{place: newPlace(c, group), t: t, binary: binary, folder: t.TempDir()}
+	j := &bootstrapJudge{place: newPlace(c, group), authorizer: authorize, t: t, binary: binary, folder: t.TempDir()}
 	t.Cleanup(func() {
 		if err := j.stop(); err != nil {
 			t.Error(err)
@@ -40,15 +64,19 @@ var Bootstrap = casetest.Court{Name: "bootstrap", Open: func(t *testing.T, c *ca
 		}
 	})
 	return j
-}}
+}
 
 type bootstrapJudge struct {
 	place
+	// authorizer gives the Envoy of a file one who answers who the user is, or does not.
+	authorizer     func(*bootstrapJudge, *bootstrapv3.Bootstrap, translator.Result) error
 	t              *testing.T
 	binary, folder string
 	// envoy is the one that runs, nil before the first step; ended gets what came of it.
 	envoy *exec.Cmd
 	ended chan error
+	// endAuthorizer ends the authorizer that runs, nil where none does.
+	endAuthorizer func() error
 }
 
 // Publish implements casetest.Judge: it returns when the entries take connections.
@@ -64,16 +92,20 @@ func (j *bootstrapJudge) Publish(r translator.Result) error {
 		}
 		r.Resources[i].Message = m
 	}
-	text, err := static.File(static.Bootstrap(r))
+	file := static.Bootstrap(r)
+	if err := j.authorizer(j, file, r); err != nil {
+		return err
+	}
+	text, err := static.File(file)
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(j.folder, "envoy.yaml")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
+	path := filepath.Join(j.folder, "envoy.yaml")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return err
 	}
 	// Two Envoys on one machine would otherwise meet in the shared memory of hot restarts.
-	j.envoy = exec.Command(j.binary, "-c", file, "--disable-hot-restart", "--concurrency", "1", "--log-level", "error")
+	j.envoy = exec.Command(j.binary, "-c", path, "--disable-hot-restart", "--concurrency", "1", "--log-level", "error")
 	j.envoy.Stdout, j.envoy.Stderr = j.t.Output(), j.t.Output()
 	if err := j.envoy.Start(); err != nil {
 		j.envoy = nil
@@ -115,8 +147,61 @@ func (j *bootstrapJudge) waitOpen() error {
 	return nil
 }
 
-// stop ends the Envoy of the step before.
+// authorize gives the Envoy an authorizer, where a route asks for one: a file by itself has none, and such routes answer 503
+// (TestWithoutAuthorizer).
+func (j *bootstrapJudge) authorize(file *bootstrapv3.Bootstrap, r translator.Result) error {
+	if static.Authorizing(file) == 0 {
+		return nil
+	}
+	resources := make([]xds.Resource, len(r.Resources))
+	for i, res := range r.Resources {
+		resources[i] = xds.Resource{TypeURL: res.TypeURL, Name: res.Name, Message: res.Message, Origins: res.Origins}
+	}
+	snapshot, err := xds.NewSnapshot(resources, r.Secret)
+	if err != nil {
+		return err
+	}
+	folder, err := os.MkdirTemp("", "case")
+	if err != nil {
+		return err
+	}
+	server := xds.New(xds.Options{})
+	server.Publish(snapshot)
+	ads, authorizer := filepath.Join(folder, "xds.sock"), filepath.Join(folder, "authorizer.sock")
+	adsListener, err := xds.ListenUnix(ads)
+	if err != nil {
+		return err
+	}
+	listener, err := xds.ListenUnix(authorizer)
+	if err != nil {
+		return errors.Join(err, adsListener.Close())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Serve(ctx, adsListener) })
+	group.Go(func() error {
+		return dataplane.RunAuthorizer(ctx, dataplane.AuthorizerOptions{
+			Target: "unix://" + ads, NodeID: authorizerNode, Cluster: "cases", Listener: listener,
+			Log: slog.New(slog.NewTextHandler(j.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		})
+	})
+	j.endAuthorizer = func() error {
+		cancel()
+		return errors.Join(group.Wait(), os.RemoveAll(folder))
+	}
+	file.StaticResources.Clusters = append(file.StaticResources.Clusters, envoyproc.AuthorizerCluster(authorizer))
+	return nil
+}
+
+// stop ends the Envoy of the step before, and its authorizer.
 func (j *bootstrapJudge) stop() error {
+	if j.endAuthorizer != nil {
+		end := j.endAuthorizer
+		j.endAuthorizer = nil
+		if err := end(); err != nil {
+			return fmt.Errorf("the authorizer ended: %w", err)
+		}
+	}
 	if j.envoy == nil {
 		return nil
 	}

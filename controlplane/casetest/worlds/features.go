@@ -61,6 +61,7 @@ var features = []feature{
 	{name: "TLS redirects", ingress: sslRedirects},
 	{name: "app roots", ingress: appRoots},
 	{name: "service weights", ingress: serviceWeights},
+	{name: "authentication", world: authUsers, ingress: auth, request: logins},
 	{name: "responses", request: responses},
 	{name: "headers", request: headers},
 }

@@ -76,6 +76,7 @@ func Shape(ing source.Ingress, s dialect.Settings, protocol model.Protocol) (dia
 	readRateLimit(r, &shape)
 	readErrorPages(r, &shape)
 	readClientCertificate(r, &shape)
+	readAuth(r, ing.Namespace, &shape)
 	if shape.Closed == nil {
 		shape.Closed = r.Closed
 	}

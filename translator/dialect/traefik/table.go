@@ -1,7 +1,6 @@
 // Package traefik reads the annotations of Traefik 1.7 (provider/kubernetes/annotations.go of its v1.7 branch).
 //
-// Each file holds one family: its entries in the table and the code that applies them. What is only listed is in
-// notyet.go.
+// Each file holds one family: its entries in the table and the code that applies them.
 package traefik
 
 import (
@@ -15,5 +14,5 @@ import (
 var Table = &dialect.Table{
 	Name:        "traefik",
 	Prefixes:    []string{"ingress.kubernetes.io/", "traefik.ingress.kubernetes.io/"},
-	Annotations: dialect.MarkRestricting(slices.Concat(routing, redirects, backends, access, headers, rewriting, sslRedirects, rateLimits, concurrency, services, breakers, bufferings, errorPages, clientCertificates, notYet, laterTraefik)),
+	Annotations: dialect.MarkRestricting(slices.Concat(routing, redirects, backends, access, headers, rewriting, sslRedirects, rateLimits, concurrency, services, breakers, bufferings, errorPages, clientCertificates, auth, laterTraefik)),
 }
