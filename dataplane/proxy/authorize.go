@@ -235,7 +235,7 @@ type asker struct{ upstream *upstream }
 
 func (a *asker) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.URL.Scheme = a.upstream.scheme()
-	send := &sender{upstream: a.upstream, body: new(watchedBody), retries: 1}
+	send := &sender{upstream: a.upstream, body: new(watchedBody), retries: 1, session: new(session)}
 	defer send.end()
 	response, err := send.RoundTrip(r)
 	if err != nil {

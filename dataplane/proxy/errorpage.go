@@ -116,7 +116,7 @@ func (x *exchange) fetchPage(p config.ErrorPage, status int) (http.Header, []byt
 	if _, named := request.Header["User-Agent"]; !named {
 		request.Header["User-Agent"] = []string{""} // or net/http would name itself
 	}
-	send := &sender{upstream: up, body: &watchedBody{}}
+	send := &sender{upstream: up, body: new(watchedBody), session: new(session)}
 	defer send.end()
 	response, err := send.RoundTrip(request)
 	if err != nil {
