@@ -252,7 +252,9 @@ func (j *explainJudge) asked(ask explain.Ask, d explain.Decision, a *Answer) exp
 		a.Status, a.Why, a.Response = status, "", header
 		return resolveLocation(ask, d, a)
 	}
-	d.Ask, d.Headers = nil, maps.Clone(d.Headers)
+	headers := http.Header{} // A decision of a closed target has none.
+	maps.Copy(headers, d.Headers)
+	d.Ask, d.Headers = nil, headers
 	for _, name := range append(slices.Clone(ask.Copied), ask.Dropped) {
 		d.Headers.Del(name)
 		if values := header.Values(name); len(values) > 0 && name != ask.Dropped {

@@ -16,6 +16,7 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -33,9 +34,9 @@ const securityPage = "../../docs/operate/security.md"
 var limitRow = regexp.MustCompile("(?m)^\\| `((?:listener|manager|tls|bootstrap|cluster|upstream)\\.[^`]+)` \\| `([^`]+)` \\|")
 
 // noLimits are the numbers that bound nothing: addresses, statuses, how Envoy reaches its control plane, and what stands in
-// filters that are disabled where no route has its own.
+// a filter that is disabled where no route has its own. The filters of upgrades are those of other requests.
 var noLimits = []string{
-	"listener.address.", "manager.local_reply_config.", "manager.early_header_mutation_extensions", "manager.http_filters[", "bootstrap.admin.", "bootstrap.dynamic_resources.", "bootstrap.static_resources.",
+	"listener.address.", "manager.local_reply_config.", "manager.early_header_mutation_extensions", "manager.upgrade_configs.filters[", "manager.http_filters[envoy.filters.http.buffer]", "bootstrap.admin.", "bootstrap.dynamic_resources.", "bootstrap.static_resources.",
 }
 
 // TestSecurityDocument: each limit that docs/operate/security.md names is set to that value, and each limit that is set is
@@ -174,7 +175,10 @@ func walk(out map[string]string, path string, m protoreflect.Message) {
 		case f.IsList():
 			for i := range v.List().Len() {
 				place := at
-				if v.List().Len() > 1 {
+				switch filter := httpFilter(f, v.List().Get(i)); {
+				case filter != "":
+					place = fmt.Sprintf("%s[%s]", at, filter)
+				case v.List().Len() > 1:
 					place = fmt.Sprintf("%s[%d]", at, i)
 				}
 				walkValue(out, place, f, v.List().Get(i))
@@ -184,6 +188,15 @@ func walk(out map[string]string, path string, m protoreflect.Message) {
 		}
 		return true
 	})
+}
+
+// httpFilter is the name of an HTTP filter, by which its place in a list goes; empty for another value.
+func httpFilter(f protoreflect.FieldDescriptor, v protoreflect.Value) string {
+	if f.Message() == nil {
+		return ""
+	}
+	filter, _ := v.Message().Interface().(*hcmv3.HttpFilter)
+	return filter.GetName()
 }
 
 func walkValue(out map[string]string, path string, f protoreflect.FieldDescriptor, v protoreflect.Value) {

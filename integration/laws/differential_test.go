@@ -19,10 +19,10 @@ import (
 // The size of a run. Each session draws settings of its own, starts the data planes, and asks about worlds one after
 // the other. With LAWS_SEED=N and LAWS_SESSIONS=N, other worlds are asked about.
 const (
-	sessions         = 16
+	sessions         = 17
 	worldsPerSession = 6
 	requestsPerWorld = 50
-	pairsMin         = 2000
+	pairsMin         = 5000
 	seedsPerSession  = 1_000_000
 	seedVariable     = "LAWS_SEED"
 	sessionsVariable = "LAWS_SESSIONS"

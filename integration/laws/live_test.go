@@ -33,9 +33,9 @@ func acceptsMutants(t *testing.T, court casetest.Court) {
 			judge := court.Open(t, c)
 			for i, result := range mutants(t, c, perCase) {
 				if err := judge.Publish(result); err != nil {
-					t.Fatalf("seed %d: %v", 1000+i, err)
+					t.Fatalf("seed %d: %v", firstMutant+i, err)
 				}
-				askEntries(t, judge, result, 1000+i)
+				askEntries(t, judge, result, firstMutant+i)
 			}
 		})
 	}

@@ -22,11 +22,14 @@ import (
 	"github.com/postern-gateway/postern/controlplane/static"
 	"github.com/postern-gateway/postern/dataplane/envoyproc"
 	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/mutate"
 )
 
 const (
-	// mutantsMin is how many broken worlds one run validates at least; batchSize is how many go into one file.
-	mutantsMin = 1000
+	// mutantsMin is how many broken worlds one run validates at least, changesMin how many changes of objects are in them;
+	// batchSize is how many worlds go into one file.
+	mutantsMin = 1600
+	changesMin = 10_000
 	batchSize  = 100
 )
 
@@ -37,7 +40,7 @@ func TestEnvoyAcceptsMutants(t *testing.T) {
 	all := casetest.Load(t, cases)
 	perCase := mutantsMin/len(all) + 1
 	var batch []world
-	count := 0
+	count, changes := 0, 0
 	flush := func() {
 		validate(t, binary, batch)
 		count += len(batch)
@@ -45,17 +48,18 @@ func TestEnvoyAcceptsMutants(t *testing.T) {
 	}
 	for _, c := range all {
 		for i, result := range mutants(t, c, perCase) {
-			batch = append(batch, world{name: fmt.Sprintf("%s seed %d", c.Name, 1000+i), result: result})
+			batch = append(batch, world{name: fmt.Sprintf("%s seed %d", c.Name, firstMutant+i), result: result})
+			changes += mutate.Changes(uint64(firstMutant + i))
 			if len(batch) == batchSize {
 				flush()
 			}
 		}
 	}
 	flush()
-	if count < mutantsMin {
-		t.Errorf("%d worlds were validated, want at least %d", count, mutantsMin)
+	if count < mutantsMin || changes < changesMin {
+		t.Errorf("%d worlds with %d changes were validated, want at least %d with %d", count, changes, mutantsMin, changesMin)
 	}
-	t.Logf("Envoy accepts %d worlds", count)
+	t.Logf("Envoy accepts %d worlds with %d changes", count, changes)
 }
 
 // TestEnvoyRefuses shows that the law above can fail.

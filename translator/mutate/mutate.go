@@ -43,12 +43,19 @@ var nasty = []string{
 
 // World changes a copy of a world at random places. The same seed gives the same world.
 func World(base source.World, seed uint64) source.World {
-	m := mutator{rand: rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), world: copyWorld(base)}
-	for range 1 + m.rand.IntN(mutationsMax) {
+	m := mutator{rand: random(seed), world: copyWorld(base)}
+	for range changes(m.rand) {
 		m.step()
 	}
 	return m.world
 }
+
+// Changes is how many changes World makes by a seed.
+func Changes(seed uint64) int { return changes(random(seed)) }
+
+func changes(r *rand.Rand) int { return 1 + r.IntN(mutationsMax) }
+
+func random(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)) }
 
 // copyWorld copies what the mutator writes to.
 func copyWorld(w source.World) source.World {
