@@ -154,23 +154,7 @@ func TestRotationUnderLoad(t *testing.T) {
 			routes("http", host("*", forward(prefix("/"), "b"))), listener(t, "http", p.http))
 	}
 	onEach(t, configure, func(t *testing.T, c *controlPlane, p *plane) {
-		var answered atomic.Int64
-		// shown is the name of the client certificate that a request's connection has shown.
-		shown := func(client *http.Client) (string, bool) {
-			r, err := client.Get("http://" + p.http.String() + "/")
-			if err != nil {
-				t.Errorf("request: %v", err)
-				return "", false
-			}
-			defer r.Body.Close()
-			body, err := io.ReadAll(r.Body)
-			if err != nil || r.StatusCode != http.StatusOK {
-				t.Errorf("status %d, body %q, %v", r.StatusCode, body, err)
-				return "", false
-			}
-			answered.Add(1)
-			return string(body), true
-		}
+		shown := func(client *http.Client) (string, bool) { return shownTo(t, client, p.http.String()) }
 		var load sync.WaitGroup
 		ctx, cancel := context.WithCancel(context.Background())
 		defer load.Wait()
@@ -214,6 +198,22 @@ func TestRotationUnderLoad(t *testing.T) {
 			t.Errorf("a CA that is trusted no more: %d", a.status)
 		}
 	})
+}
+
+// shownTo is the name of the client certificate that a request's connection has shown to the backend.
+func shownTo(t *testing.T, client *http.Client, gateway string) (string, bool) {
+	r, err := client.Get("http://" + gateway + "/")
+	if err != nil {
+		t.Errorf("request: %v", err)
+		return "", false
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil || r.StatusCode != http.StatusOK {
+		t.Errorf("status %d, body %q, %v", r.StatusCode, body, err)
+		return "", false
+	}
+	return string(body), true
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -200,15 +200,7 @@ func decodeManager(m *hcmv3.HttpConnectionManager, at string) (ConnectionManager
 		}
 		out.WebSocket = true
 	}
-	reply := "local_reply_config.body_format.text_format_source"
-	body := inline(m.GetLocalReplyConfig().GetBodyFormat().GetTextFormatSource())
-	if len(body) == 0 {
-		return ConnectionManager{}, only(at, reply, "a body of the proxy's own answers given inline")
-	}
 	var err error
-	if out.LocalReply, err = parseFormat(string(body), join(at, reply)); err != nil {
-		return ConnectionManager{}, err
-	}
 	if out.Client, err = decodeDetection(m.GetOriginalIpDetectionExtensions(), at); err != nil {
 		return ConnectionManager{}, err
 	}
@@ -230,16 +222,30 @@ func decodeManager(m *hcmv3.HttpConnectionManager, at string) (ConnectionManager
 	if err := decodeFilters(&out, m.GetHttpFilters(), at); err != nil {
 		return ConnectionManager{}, err
 	}
-	for i, mapper := range m.GetLocalReplyConfig().GetMappers() {
+	return out, decodeLocalReplies(&out, m.GetLocalReplyConfig(), join(at, "local_reply_config"))
+}
+
+// decodeLocalReplies reads what the proxy's own answers are; the filters are there already.
+func decodeLocalReplies(out *ConnectionManager, c *hcmv3.LocalReplyConfig, at string) error {
+	const format = "body_format.text_format_source"
+	body := inline(c.GetBodyFormat().GetTextFormatSource())
+	if len(body) == 0 {
+		return only(at, format, "a body of the proxy's own answers given inline")
+	}
+	var err error
+	if out.LocalReply, err = parseFormat(string(body), join(at, format)); err != nil {
+		return err
+	}
+	for i, mapper := range c.GetMappers() {
 		if keepsDenied(mapper) {
 			out.KeepsDenied = true
 			continue
 		}
-		if err := applyMapper(out.Denials, mapper, index(at, "local_reply_config.mappers", i)); err != nil {
-			return ConnectionManager{}, err
+		if err := applyMapper(out.Denials, mapper, index(at, "mappers", i)); err != nil {
+			return err
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // checkManagerValues refuses the values of the connection manager that the Go data plane cannot honour.

@@ -165,7 +165,6 @@ func TestTLSSettingsChangeInPlace(t *testing.T) {
 			t.Errorf("%s with a certificate of CA %q: %q, want %q", host, ca, got, want)
 		}
 	}
-
 	h.wait(h.hosts(web, map[string]string{"open.test": "", "safe.test": "one"}))
 	inPlace("a client CA for a host", 0)
 	early.eventually("safe.test", "421") // It has shown no certificate.
@@ -191,7 +190,6 @@ func TestTLSSettingsChangeInPlace(t *testing.T) {
 	lives(second, "the first host's settings go")
 	is("safe.test", "", "200")
 	is("second.test", "", "")
-
 	// Other edits of Ingresses do not touch it.
 	before := h.stats()["listener_manager.listener_modified"]
 	h.wait(h.hosts(web, map[string]string{"open.test": "", "late.test": "", "second.test": "two"}))

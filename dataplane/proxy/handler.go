@@ -31,6 +31,23 @@ type exchange struct {
 
 // serve answers the request: itself, or by a cluster.
 func (x *exchange) serve() {
+	if !x.read() || !x.mayPass() {
+		return
+	}
+	switch action := x.route.Action.(type) {
+	case *config.Forward:
+		x.serveBy(action)
+	case *config.Redirect:
+		x.w.Header().Set("Location", x.location(action))
+		x.replyByRoute(action.Status, x.values(0))
+	case *config.DirectResponse:
+		x.replyByRoute(action.Status, x.values(0))
+	}
+}
+
+// read takes the request apart, settles its headers and finds its route. It answers what cannot be read, and is false
+// then.
+func (x *exchange) read() bool {
 	if x.r.ProtoMajor == 1 && len(x.r.TransferEncoding) > 0 {
 		// net/http takes Content-Length off a request that is chunked too and does not tell. Envoy refuses it; here the
 		// connection ends, so that nobody's next request depends on which of the two a proxy before us went by (RFC
@@ -39,13 +56,13 @@ func (x *exchange) serve() {
 	}
 	if status := x.admit(); status != 0 {
 		x.reply(status)
-		return
+		return false
 	}
 	var verdict match.Verdict
 	switch x.path, verdict = match.Normalize(x.path, x.manager.EscapedSlashes); verdict {
 	case match.Reject:
 		x.reply(http.StatusBadRequest)
-		return
+		return false
 	case match.Redirect:
 		x.w.Header().Set("Location", x.path)
 		// Envoy has not written X-Forwarded-Proto yet, and looks for no route without it; nor has it taken a host's dot off.
@@ -54,7 +71,7 @@ func (x *exchange) serve() {
 			x.findRoute()
 		}
 		x.replyBeforeRoute(http.StatusTemporaryRedirect)
-		return
+		return false
 	}
 	h := x.r.Header
 	mutate(h, x.manager.EarlyMutations, x.values(0))
@@ -68,49 +85,49 @@ func (x *exchange) serve() {
 	if proto, named := h["X-Forwarded-Proto"]; !named || strings.Join(proto, "") != "" {
 		x.findRoute()
 	}
+	return true
+}
+
+// mayPass asks what answers in a route's place, in the order of Envoy's filters. Where something does, it is false.
+func (x *exchange) mayPass() bool {
 	for _, denial := range x.manager.Denials {
 		if match.Denies(denial, x.asked()) {
 			x.replyBeforeRoute(denial.Status)
-			return
+			return false
 		}
 	}
 	switch {
 	case x.route == nil:
 		x.reply(http.StatusNotFound)
-		return
+		return false
 	case x.upgrade == otherUpgrade, x.upgrade == webSocket && !x.manager.WebSocket:
 		x.replyBeforeRoute(http.StatusForbidden)
-		return
+		return false
 	}
 	x.watchErrors()
 	if !x.admitted() {
 		x.replyBeforeRoute(http.StatusForbidden)
+		return false
+	}
+	return !x.redirectsURL()
+}
+
+// serveBy sends the request on, unless who asks, or how often, stands against it.
+func (x *exchange) serveBy(f *config.Forward) {
+	h := x.r.Header
+	if passed := x.route.Filters.Certificate; passed != nil {
+		passCertificate(h, *passed, x.shown())
+	}
+	if x.route.Filters.Authorize != nil && !x.authorize() {
 		return
 	}
-	if x.redirectsURL() {
+	if !x.withinLimits() {
+		x.replyByRoute(http.StatusTooManyRequests, x.values(0))
 		return
 	}
-	switch action := x.route.Action.(type) {
-	case *config.Forward:
-		if passed := x.route.Filters.Certificate; passed != nil {
-			passCertificate(h, *passed, x.shown())
-		}
-		if x.route.Filters.Authorize != nil && !x.authorize() {
-			return
-		}
-		if !x.withinLimits() {
-			x.replyByRoute(http.StatusTooManyRequests, x.values(0))
-			return
-		}
-		change(h, x.route.RequestHeadersToRemove, x.route.RequestHeadersToAdd, x.values(0))
-		change(h, x.table().RequestHeadersToRemove(), nil, config.Values{})
-		x.forward(action)
-	case *config.Redirect:
-		x.w.Header().Set("Location", x.location(action))
-		x.replyByRoute(action.Status, x.values(0))
-	case *config.DirectResponse:
-		x.replyByRoute(action.Status, x.values(0))
-	}
+	change(h, x.route.RequestHeadersToRemove, x.route.RequestHeadersToAdd, x.values(0))
+	change(h, x.table().RequestHeadersToRemove(), nil, config.Values{})
+	x.forward(f)
 }
 
 // asked is what routes and denials look at.

@@ -19,7 +19,7 @@ import (
 // The size of a run. Each session draws settings of its own, starts the data planes, and asks about worlds one after
 // the other. With LAWS_SEED=N and LAWS_SESSIONS=N, other worlds are asked about.
 const (
-	sessions         = 17
+	sessions         = 40
 	worldsPerSession = 6
 	requestsPerWorld = 50
 	pairsMin         = 5000
@@ -60,7 +60,7 @@ func TestJudgesAgree(t *testing.T) {
 		t.Errorf("%d pairs, want at least %d", pairs, pairsMin)
 	}
 	for i, e := range allowed {
-		if !met[i] {
+		if !met[i] && !e.rare {
 			t.Errorf("%s:%d: no request needs this exception: take it out", exceptionsFile, e.line)
 		}
 	}
