@@ -28,7 +28,7 @@ import (
 const (
 	// mutantsMin is how many broken worlds one run validates at least, changesMin how many changes of objects are in them;
 	// batchSize is how many worlds go into one file.
-	mutantsMin = 1600
+	mutantsMin = 1700
 	changesMin = 10_000
 	batchSize  = 100
 )
