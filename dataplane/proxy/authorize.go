@@ -30,7 +30,8 @@ func (p *Proxy) Authorizer() *authorize.Checker { return p.authorizer }
 
 // authorize asks the authorizer, and has the request as it is to go on. False says that it was answered.
 func (x *exchange) authorize() bool {
-	verdict, err := x.proxy.authorizer.Check(x.r.Context(), x.checkRequest())
+	ctx := context.WithValue(x.r.Context(), snapshotKey{}, x.snapshot)
+	verdict, err := x.proxy.authorizer.Check(ctx, x.checkRequest())
 	if ok := verdict.GetOkResponse(); err == nil && ok != nil {
 		for _, h := range ok.GetHeaders() {
 			x.r.Header.Set(h.GetHeader().GetKey(), h.GetHeader().GetValue())
@@ -98,7 +99,12 @@ type userFiles struct {
 type userFile struct {
 	answered chan struct{} // closed by the first answer
 	users    *config.Users // nil until there are some; guarded by userFiles.mu
+	leaving  *time.Timer   // until users that were taken back go; nil otherwise; guarded by userFiles.mu
 }
+
+// usersGrace is how long users that are taken back are kept. Routes that name them have gone or are closed by then, but
+// requests that came by one may still be about to ask.
+const usersGrace = 2 * time.Second
 
 func newUserFiles(ask, forget func(string)) *userFiles {
 	return &userFiles{ask: ask, forget: forget, files: make(map[string]*userFile)}
@@ -157,27 +163,53 @@ func (u *userFiles) set(name string, users *config.Users) {
 		close(f.answered)
 	}
 	f.users = users
+	if f.leaving != nil {
+		f.leaving.Stop()
+		f.leaving = nil
+	}
 }
 
 // remove takes users back: there are none, or no longer. The next request asks anew.
 func (u *userFiles) remove(name string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	f := u.files[name]
-	if f == nil {
+	switch f := u.files[name]; {
+	case f == nil, f.leaving != nil:
+	case f.users == nil:
+		close(f.answered)
+		delete(u.files, name)
+		u.forget(name)
+	default:
+		f.leaving = time.AfterFunc(usersGrace, func() { u.drop(name, f) })
+	}
+}
+
+// drop forgets users whose grace is over, unless they have come again.
+func (u *userFiles) drop(name string, f *userFile) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.files[name] != f || f.leaving == nil {
 		return
 	}
 	delete(u.files, name)
-	if f.users == nil {
-		close(f.answered)
-	}
 	f.users = nil
 	u.forget(name)
 }
 
+// snapshotKey is the key of the snapshot that was in force when the request came whose user is asked for.
+type snapshotKey struct{}
+
+// snapshotOf is that of a request, or the one that is in force now.
+func (p *Proxy) snapshotOf(ctx context.Context) *snapshot {
+	if s, ok := ctx.Value(snapshotKey{}).(*snapshot); ok {
+		return s
+	}
+	return p.snapshot.Load()
+}
+
 // Transport implements authorize.Sources.
 func (p *Proxy) Transport(ctx context.Context, cluster string) (http.RoundTripper, func(), error) {
-	up := p.snapshot.Load().upstreams[cluster]
+	up := p.snapshotOf(ctx).upstreams[cluster]
 	if p.options.ClustersByName && !p.usable(up) {
 		var err error
 		if up, err = p.waitForCluster(ctx, cluster); err != nil {
