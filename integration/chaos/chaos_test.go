@@ -76,7 +76,10 @@ func eachDataPlane(t *testing.T, test func(t *testing.T, dataPlane string)) {
 // seed is what the edits of a test are drawn from.
 func seed(t *testing.T) uint64 {
 	t.Helper()
-	n := uint64(time.Now().UnixNano())
+	n := uint64(1) // CI makes the same edits every time; the long form draws others.
+	if os.Getenv(formVariable) == formLong {
+		n = uint64(time.Now().UnixNano())
+	}
 	if text := os.Getenv(seedVariable); text != "" {
 		var err error
 		if n, err = strconv.ParseUint(text, 10, 64); err != nil {
