@@ -286,10 +286,20 @@ func (e *editor) drawn(s *site, now state) (next state, kind string) {
 		if edit.ofFiles && e.onlyEffects || !edit.apply(e, s, &next) {
 			continue
 		}
+		if !edit.ofFiles && saysTheSame(s, now, next) {
+			continue // An annotation of an Ingress that is not written, as one without paths: nobody would hear of it.
+		}
 		e.deck = append(slices.Delete(e.deck, i, i+1), n)
 		return next, edit.kind
 	}
 	panic("no edit applies")
+}
+
+// saysTheSame says whether two states of a site make the same files.
+func saysTheSame(s *site, a, b state) bool {
+	ingressA, restA := a.manifests(s)
+	ingressB, restB := b.manifests(s)
+	return a.exists == b.exists && ingressA == ingressB && restA == restB
 }
 
 // first is the state of a site that comes to be.
