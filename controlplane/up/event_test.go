@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/postern-gateway/postern/controlplane/casetest/traffic"
 )
 
 // toldEvent is an event as its reader sees it.
@@ -56,7 +58,7 @@ func TestEventsAsJSON(t *testing.T) {
 		closed := strings.Replace(ingress("closed", "closed.test", "/", "gone", "127.0.0.1:1"), "kind: Service", "kind: ConfigMap", 1)
 		g := newGateway(t, map[string]string{
 			"a.yaml": ingress("a", "a.test", "/", "a", backend(t, "one")),
-			"b.yaml": ingress("down", "down.test", "/", "down", freeAddress(t)),
+			"b.yaml": ingress("down", "down.test", "/", "down", traffic.FreeAddress(t)),
 			"c.yaml": closed,
 		})
 		g.output = OutputJSON

@@ -103,21 +103,11 @@ func (g *gateway) waitLive() {
 
 func newGateway(t *testing.T, files map[string]string) *gateway {
 	g := &gateway{t: t, dir: t.TempDir(), live: make(chan xds.Revision, 1000), out: &lockedBuffer{more: make(chan struct{}, 1)}, err: &lockedBuffer{}, done: make(chan error, 1)}
-	g.http, g.https = freeAddress(t), freeAddress(t)
+	g.http, g.https = traffic.FreeAddress(t), traffic.FreeAddress(t)
 	for name, text := range files {
 		g.write(name, text)
 	}
 	return g
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (g *gateway) config(dataPlane string, change func(*options.Options)) Config {

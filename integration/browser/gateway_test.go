@@ -3,7 +3,6 @@ package browser
 import (
 	"bufio"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/postern-gateway/postern/controlplane/casetest/traffic"
 )
 
 const (
@@ -148,7 +149,7 @@ type gateway struct{ http, https string }
 
 func (a app) serve(t *testing.T, binary, dataPlane string, flags ...string) gateway {
 	t.Helper()
-	g := gateway{http: freeAddress(t), https: freeAddress(t)}
+	g := gateway{http: traffic.FreeAddress(t), https: traffic.FreeAddress(t)}
 	start(t, []string{`^serving `}, binary, append([]string{
 		"up", "-f", a.manifests, "--http", g.http, "--https", g.https, "--data-plane", dataPlane,
 		"--ingress-selector", "app=traefik", "--upstream-insecure-skip-verify",
@@ -162,14 +163,4 @@ func (g gateway) url(scheme, path string) string {
 		return "http://" + g.http + path
 	}
 	return "https://" + g.https + path
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

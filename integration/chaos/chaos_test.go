@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -118,7 +117,7 @@ func newGateway(t *testing.T) *gateway {
 	t.Setenv("TMPDIR", folder)
 	g := &gateway{
 		t: t, manifests: filepath.Join(folder, "manifests"), certificate: filepath.Join(folder, "certificate"),
-		http: freeAddress(t), https: freeAddress(t),
+		http: traffic.FreeAddress(t), https: traffic.FreeAddress(t),
 	}
 	for _, dir := range []string{g.manifests, g.certificate} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
@@ -253,16 +252,6 @@ func newPair(t *testing.T, name string) pair {
 // trusting are the settings of a client that verifies the certificate for a host.
 func trusting(host string, protocols ...string) *tls.Config {
 	return &tls.Config{RootCAs: casetest.ClientCAs(), ServerName: host, NextProtos: protocols}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // eventually tries until there is no error.

@@ -221,6 +221,16 @@ func (r *Reader) Value(key string) (string, diag.Origin, bool) {
 	return strings.TrimSpace(r.annotations[whole]), r.at(whole), true
 }
 
+// Text is as Value, but that an empty value counts as absent and is told of: for what Traefik 1.7 took an empty value as its
+// default.
+func (r *Reader) Text(key string) (string, diag.Origin, bool) {
+	text, at, ok := r.Value(key)
+	if ok && text == "" {
+		r.Say(diag.New(diag.CodeWithoutEffect, at, "the value is empty", "it counts as absent", "give it a value, or remove it"))
+	}
+	return text, at, ok && text != ""
+}
+
 // Bad says that a value is none of the accepted forms.
 func (r *Reader) Bad(at diag.Origin, value, accepted, effect string) {
 	fix := "write " + accepted

@@ -203,8 +203,8 @@ func (a authReader) users(typeAt diag.Origin) {
 }
 
 func (a authReader) headerField() {
-	name, at, ok := a.Value("auth-header-field")
-	if !ok || name == "" {
+	name, at, ok := a.Text("auth-header-field")
+	if !ok {
 		return
 	}
 	a.note(at)
@@ -215,15 +215,10 @@ func (a authReader) headerField() {
 	a.out.HeaderField = http.CanonicalHeaderKey(name)
 }
 
-// connectionHeaders belong to the connection or the message, and cannot be set.
-var connectionHeaders = []string{
-	"Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-}
-
-// settable says whether a name is a header's (RFC 9110, 5.1) that may be set. A name with an underscore is refused where
-// clients send one, and to some backends it is another spelling of a name with a hyphen.
+// settable says whether a name is that of a header which may be set. A name with an underscore is refused where clients send
+// one, and to some backends it is another spelling of a name with a hyphen.
 func settable(name string) bool {
-	return httpguts.ValidHeaderFieldName(name) && !strings.Contains(name, "_") && !slices.Contains(connectionHeaders, http.CanonicalHeaderKey(name))
+	return nameFault(name) == "" && !strings.Contains(name, "_") && !isUnsettable(http.CanonicalHeaderKey(name), unsettableInRequest)
 }
 
 func (a authReader) forward(typeAt diag.Origin) {
@@ -231,7 +226,7 @@ func (a authReader) forward(typeAt diag.Origin) {
 	a.out.Forward = f
 	_, f.TrustHeaders = a.flag("auth-trust-headers")
 	f.SkipVerify, _ = a.flag("auth-tls-insecure")
-	if name, at, ok := a.Value("auth-tls-secret"); ok && name != "" {
+	if name, at, ok := a.Text("auth-tls-secret"); ok {
 		a.note(at)
 		f.Client = &model.Word[string]{Value: name, Origin: at}
 	}

@@ -30,8 +30,8 @@ const (
 var breakerFunctions = functions{"NetworkErrorRatio": 0, "ResponseCodeRatio": 4, "LatencyAtQuantileMS": 1}
 
 func readBreaker(r *dialect.Reader) *model.Breaker {
-	text, at, ok := r.Value("circuit-breaker-expression")
-	if !ok || text == "" {
+	text, at, ok := r.Text("circuit-breaker-expression")
+	if !ok {
 		return nil
 	}
 	tree, err := parseExpression(text, breakerFunctions)

@@ -37,8 +37,8 @@ const bufferingKeys = "maxrequestbodybytes, memrequestbodybytes, maxresponsebody
 
 func readBuffering(r *dialect.Reader) model.Buffering {
 	var out model.Buffering
-	text, at, ok := r.Value("buffering")
-	if !ok || text == "" {
+	text, at, ok := r.Text("buffering")
+	if !ok {
 		return out
 	}
 	b := bufferingReader{r: r, at: at}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/dialect"
 	"github.com/postern-gateway/postern/translator/model"
@@ -133,7 +135,7 @@ func (h headerReader) security(flag, value, custom, name string) (model.HeaderCh
 		}
 	}
 	if custom != "" {
-		if text, at, ok := h.Value(custom); ok && text != "" && h.usable(custom, text, at) {
+		if text, at, ok := h.Text(custom); ok && h.usable(custom, text, at) {
 			if flagged {
 				h.Say(diag.New(diag.CodeWithoutEffect, flagAt, custom+" says the value of "+name, "it has no effect", "keep one of the two").With(at))
 			}
@@ -232,7 +234,7 @@ func (h headerReader) changes(key string, unsettable []string) map[string]model.
 			drop(which, "it has no colon")
 		case nameFault(name) != "":
 			drop(which, nameFault(name))
-		case slices.Contains(unsettable, name) || strings.HasPrefix(name, "X-Envoy-"):
+		case isUnsettable(name, unsettable):
 			drop(name, whyUnsettable(name))
 		case valueFault(value) != "":
 			drop(name, "its value cannot be sent: "+valueFault(value))
@@ -249,6 +251,11 @@ func (h headerReader) changes(key string, unsettable []string) map[string]model.
 		h.applied(at)
 	}
 	return out
+}
+
+// isUnsettable says whether a header is one of those, or between Envoy and its neighbours.
+func isUnsettable(name string, unsettable []string) bool {
+	return slices.Contains(unsettable, name) || strings.HasPrefix(name, "X-Envoy-")
 }
 
 // Headers that Ingresses do not decide on: they say how a message is framed, or belong to one connection.
@@ -280,9 +287,7 @@ func nameFault(name string) string {
 		return "the name is missing"
 	case len(name) > nameMaxBytes:
 		return fmt.Sprintf("the name is longer than %d bytes", nameMaxBytes)
-	case strings.ContainsFunc(name, func(c rune) bool {
-		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("!#$%&'*+-.^_`|~", c)
-	}):
+	case !httpguts.ValidHeaderFieldName(name):
 		return "that is no name of a header"
 	}
 	return ""

@@ -58,16 +58,16 @@ var services = []dialect.Annotation{
 
 func readServices(r *dialect.Reader) model.ServicePolicies {
 	out := model.ServicePolicies{Affinity: readAffinity(r), Breaker: readBreaker(r), Buffering: readBuffering(r)}
-	if method, at, ok := r.Value("load-balancer-method"); ok {
+	if method, at, ok := r.Text("load-balancer-method"); ok {
 		switch method {
 		case "drr":
 			out.LeastRequest = &at
-		case "wrr", "":
+		case "wrr":
 		default:
 			r.Bad(at, method, "wrr or drr", "endpoints are taken in turn")
 		}
 	}
-	if text, at, ok := r.Value("responseforwarding-flushinterval"); ok && text != "" {
+	if text, at, ok := r.Text("responseforwarding-flushinterval"); ok {
 		if !isInterval(text) {
 			r.Bad(at, text, "a duration such as 10ms", "each piece of an answer is passed on at once")
 		}
@@ -91,7 +91,7 @@ func readAffinity(r *dialect.Reader) *model.AffinityClaim {
 	on, at, ok := r.Bool("affinity")
 	claim := &model.AffinityClaim{Origins: model.Origins{at}}
 	var unused []diag.Origin
-	if name, at, ok := r.Value("session-cookie-name"); ok && name != "" {
+	if name, at, ok := r.Text("session-cookie-name"); ok {
 		unused = append(unused, at)
 		claim.Cookie = cookieName(name)
 		if len(name) > cookieNameMax {
@@ -109,7 +109,7 @@ func readAffinity(r *dialect.Reader) *model.AffinityClaim {
 			r.Say(diag.New(diag.CodeWithoutEffect, at, "the cookie is always HttpOnly", "no script can read it", "remove it"))
 		}
 	}
-	if text, at, ok := r.Value("session-same-site"); ok && text != "" {
+	if text, at, ok := r.Text("session-same-site"); ok {
 		unused = append(unused, at)
 		site, known := map[string]model.SameSite{"none": model.SameSiteNone, "lax": model.SameSiteLax, "strict": model.SameSiteStrict}[text]
 		if !known {

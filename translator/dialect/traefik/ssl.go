@@ -137,7 +137,7 @@ func readProxyHeaders(r *dialect.Reader, redirects bool, shape *dialect.Shape) [
 		name, value, ok := strings.Cut(pair, ":")
 		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
 		switch {
-		case !ok || value == "" || !isFieldName(name) || strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' }):
+		case !ok || value == "" || nameFault(name) != "" || strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' }):
 			r.Bad(at, pair, "NAME:VALUE", "it does not count")
 		case !model.Spoofable(name) || name == "x-forwarded-host":
 			r.Say(diag.New(diag.CodeBadValue, at, fmt.Sprintf("any client may send %s: %s, and so keep from the redirect to HTTPS", name, value), "it does not count",
@@ -150,11 +150,4 @@ func readProxyHeaders(r *dialect.Reader, redirects bool, shape *dialect.Shape) [
 		shape.Annotations = append(shape.Annotations, at)
 	}
 	return out
-}
-
-// isFieldName says whether a header may have a name (RFC 9110, 5.1).
-func isFieldName(name string) bool {
-	return name != "" && !strings.ContainsFunc(name, func(c rune) bool {
-		return c <= ' ' || c >= 0x7f || strings.ContainsRune("\"(),/:;<=>?@[\\]{}", c)
-	})
 }
