@@ -58,7 +58,7 @@ func TestEventsAsJSON(t *testing.T) {
 		closed := strings.Replace(ingress("closed", "closed.test", "/", "gone", "127.0.0.1:1"), "kind: Service", "kind: ConfigMap", 1)
 		g := newGateway(t, map[string]string{
 			"a.yaml": ingress("a", "a.test", "/", "a", backend(t, "one")),
-			"b.yaml": ingress("down", "down.test", "/", "down", traffic.FreeAddress(t)),
+			"b.yaml": ingress("down", "down.test", "/", "down", traffic.Address(t)),
 			"c.yaml": closed,
 		})
 		g.output = OutputJSON

@@ -103,7 +103,7 @@ func (g *gateway) waitLive() {
 
 func newGateway(t *testing.T, files map[string]string) *gateway {
 	g := &gateway{t: t, dir: t.TempDir(), live: make(chan xds.Revision, 1000), out: &lockedBuffer{more: make(chan struct{}, 1)}, err: &lockedBuffer{}, done: make(chan error, 1)}
-	g.http, g.https = traffic.FreeAddress(t), traffic.FreeAddress(t)
+	g.http, g.https = traffic.Entries(t)
 	for name, text := range files {
 		g.write(name, text)
 	}

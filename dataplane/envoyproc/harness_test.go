@@ -10,7 +10,6 @@ import (
 	"log"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,6 +25,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
+	"github.com/postern-gateway/postern/controlplane/casetest/traffic"
 	"github.com/postern-gateway/postern/controlplane/xds"
 	"github.com/postern-gateway/postern/dataplane/envoyproc"
 	"github.com/postern-gateway/postern/translator/diag"
@@ -54,19 +54,13 @@ type harness struct {
 	warnings []string   // of Envoy; guarded by mu
 }
 
-// freeAddress is a loopback address of which nobody else takes the port before Envoy does: backends and clients are at
-// 127.0.0.1, and no two tests draw the same one. Where a system has that one only, something might.
 func freeAddress(t testing.TB) *net.TCPAddr {
 	t.Helper()
-	lis, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 64+rand.IntN(63), rand.IntN(256), 1+rand.IntN(254)))
-	if err != nil {
-		lis, err = net.Listen("tcp", "127.0.0.1:0")
-	}
+	address, err := traffic.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = lis.Close() }()
-	return lis.Addr().(*net.TCPAddr)
+	return net.TCPAddrFromAddrPort(address)
 }
 
 func newHarness(t testing.TB) *harness {

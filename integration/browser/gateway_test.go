@@ -149,7 +149,8 @@ type gateway struct{ http, https string }
 
 func (a app) serve(t *testing.T, binary, dataPlane string, flags ...string) gateway {
 	t.Helper()
-	g := gateway{http: traffic.FreeAddress(t), https: traffic.FreeAddress(t)}
+	var g gateway
+	g.http, g.https = traffic.Entries(t)
 	start(t, []string{`^serving `}, binary, append([]string{
 		"up", "-f", a.manifests, "--http", g.http, "--https", g.https, "--data-plane", dataPlane,
 		"--ingress-selector", "app=traefik", "--upstream-insecure-skip-verify",

@@ -117,8 +117,8 @@ func newGateway(t *testing.T) *gateway {
 	t.Setenv("TMPDIR", folder)
 	g := &gateway{
 		t: t, manifests: filepath.Join(folder, "manifests"), certificate: filepath.Join(folder, "certificate"),
-		http: traffic.FreeAddress(t), https: traffic.FreeAddress(t),
 	}
+	g.http, g.https = traffic.Entries(t)
 	for _, dir := range []string{g.manifests, g.certificate} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -30,13 +28,6 @@ const (
 	// startMax bounds how long a data plane may take to start, publishMax how long to take a new revision.
 	startMax   = 60 * time.Second
 	publishMax = 30 * time.Second
-	// addressTries bounds the search for a free address.
-	addressTries = 8
-	// entryPort is the port of every listener; their addresses differ.
-	entryPort = 18080
-	// addressFirst and addressLast bound the loopback addresses of listeners, as the last three bytes: 127.64.0.0 on.
-	addressFirst = 64 << 16
-	addressLast  = 127 << 16
 )
 
 // plane is what a data plane is started with.
@@ -247,24 +238,4 @@ func (j *judge) letGo(line string) bool {
 		}
 	}
 	return false
-}
-
-// freeAddress is a loopback address for a listener. Beyond 127.0.0.1 and below the ports that the system hands out,
-// nothing takes it between here and the data plane; where a system has 127.0.0.1 only, something might.
-func freeAddress() (netip.AddrPort, error) {
-	for range addressTries {
-		// Drawn, so that processes which test at the same time do not meet.
-		n := addressFirst + rand.Uint32N(addressLast-addressFirst)
-		address := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, byte(n >> 16), byte(n >> 8), byte(n)}), entryPort)
-		lis, err := net.Listen("tcp", address.String())
-		if err != nil {
-			continue
-		}
-		return address, lis.Close()
-	}
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	return netip.MustParseAddrPort(lis.Addr().String()), lis.Close()
 }

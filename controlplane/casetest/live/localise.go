@@ -11,6 +11,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/postern-gateway/postern/controlplane/casetest/traffic"
 	"github.com/postern-gateway/postern/controlplane/static"
 	"github.com/postern-gateway/postern/translator/envoy"
 )
@@ -25,7 +26,7 @@ func (h *place) localise(r envoy.Resource) (proto.Message, error) {
 		at, ok := h.entries[r.Name]
 		if !ok {
 			var err error
-			if at, err = freeAddress(); err != nil {
+			if at, err = traffic.FreeAddress(); err != nil {
 				return nil, fmt.Errorf("find an address for listener %s: %w", r.Name, err)
 			}
 			h.entries[r.Name] = at
