@@ -46,6 +46,10 @@ type Result struct {
 	Annotations []diag.Annotation
 
 	secrets map[model.Host]*tlsv3.Secret
+	// endpoints, and what was told and read without them, are what WithEndpoints goes on from.
+	endpoints resolve.Endpoints
+	told      []diag.D
+	read      []diag.Annotation
 }
 
 // Translate makes the gateway and its resources. It is pure and total: the same set of objects, in whatever order,
@@ -70,13 +74,52 @@ func Translate(w source.World, s Settings) Result {
 		ds = append(ds, reading.Diagnostics...)
 		annotations = append(annotations, reading.Annotated...)
 	}
-	g, more := resolve.Resolve(in)
-	ds = diag.Sort(append(ds, more...))
-	annotations = append(annotations, serviceAnnotations(in, g)...)
-	return Result{
-		Gateway: g, Resources: envoy.Render(g), Diagnostics: ds, Annotations: judged(annotations, ds, g),
-		secrets: certificateSecrets(g),
+	resolved := resolve.Resolve(in)
+	g := resolved.Gateway
+	r := Result{
+		Gateway: g, Resources: envoy.Render(g), secrets: certificateSecrets(g), endpoints: resolved.Endpoints,
+		told: append(ds, resolved.Diagnostics...), read: append(annotations, serviceAnnotations(in, g)...),
 	}
+	return r.judge()
+}
+
+// judge makes the diagnostics of all that was told, and judges the annotations by them.
+func (r Result) judge() Result {
+	r.Diagnostics = diag.Sort(slices.Concat(r.told, r.endpoints.Diagnostics()))
+	r.Annotations = judged(r.read, r.Diagnostics, r.Gateway)
+	return r
+}
+
+// WithEndpoints is Translate for a World that differs from the one before, whose Result is given, in nothing but
+// EndpointSlices: equal in every byte, and made in a fraction of the time, since pods come and go more often than anything
+// else. Resources that are not other than before are the same messages.
+func WithEndpoints(before Result, w source.World, s Settings) Result {
+	moved, ok := before.endpoints.Move(w)
+	if !ok {
+		return Translate(w, s)
+	}
+	r := before
+	r.endpoints = moved.Endpoints
+	if len(moved.Addresses) > 0 {
+		r.Gateway.Assignments = slices.Clone(before.Gateway.Assignments)
+		r.Resources = slices.Clone(before.Resources)
+	}
+	for name, addresses := range moved.Addresses {
+		i, used := slices.BinarySearchFunc(r.Gateway.Assignments, name, func(a model.Assignment, name string) int {
+			return cmp.Compare(a.Name, name)
+		})
+		if !used {
+			continue
+		}
+		r.Gateway.Assignments[i].Endpoints = addresses
+		resource := envoy.Assignment(r.Gateway.Assignments[i])
+		at, _ := slices.BinarySearchFunc(r.Resources, resource, envoy.Resource.Compare)
+		r.Resources[at] = resource
+	}
+	if moved.Told {
+		r = r.judge()
+	}
+	return r
 }
 
 func dialectSettings(s Settings) dialect.Settings {

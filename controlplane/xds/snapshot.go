@@ -86,39 +86,76 @@ type resourceName struct{ typeURL, name string }
 //
 // An error means that the resources contradict themselves: no name, two of one name, a message of another type or name.
 func NewSnapshot(resources []Resource, onDemand OnDemand) (*Snapshot, error) {
-	s := &Snapshot{types: map[string]*typeSet{}, clusterSecrets: map[string]struct{}{}, onDemand: onDemand}
+	var none *Snapshot
+	return none.Next(resources, onDemand)
+}
+
+// Next is NewSnapshot, but that a resource whose message is the very one of s, which may be nil, is not marshalled again,
+// and a type of which all are is taken over whole.
+func (s *Snapshot) Next(resources []Resource, onDemand OnDemand) (*Snapshot, error) {
+	next := &Snapshot{types: map[string]*typeSet{}, clusterSecrets: map[string]struct{}{}, onDemand: onDemand}
+	byType := map[string][]Resource{}
 	for _, r := range resources {
-		e, err := newEntry(r)
+		byType[r.TypeURL] = append(byType[r.TypeURL], r)
+	}
+	for typeURL, own := range byType {
+		set, err := s.set(typeURL).next(own)
 		if err != nil {
 			return nil, err
 		}
-		set := s.types[r.TypeURL]
-		if set == nil {
-			set = &typeSet{byName: map[string]*entry{}}
-			s.types[r.TypeURL] = set
+		next.types[typeURL] = set
+	}
+	for _, e := range next.set(resource.ClusterType).byName {
+		for _, ref := range e.refs {
+			if ref.typeURL == resource.SecretType {
+				next.clusterSecrets[ref.name] = struct{}{}
+			}
 		}
+	}
+	return next, nil
+}
+
+// next is the set of a type's resources, with what is left of the set before.
+func (t *typeSet) next(resources []Resource) (*typeSet, error) {
+	set := &typeSet{byName: make(map[string]*entry, len(resources)), names: make([]string, 0, len(resources))}
+	fresh := len(resources) != len(t.names)
+	for _, r := range resources {
 		if set.byName[r.Name] != nil {
 			return nil, fmt.Errorf("%s %q is in the snapshot twice", shortType(r.TypeURL), r.Name)
 		}
-		set.byName[r.Name] = e
-		for _, ref := range e.refs {
-			if r.TypeURL == resource.ClusterType && ref.typeURL == resource.SecretType {
-				s.clusterSecrets[ref.name] = struct{}{}
-			}
+		e, err := t.byName[r.Name].next(r)
+		if err != nil {
+			return nil, err
 		}
+		fresh = fresh || e != t.byName[r.Name]
+		set.byName[r.Name] = e
 		set.names = append(set.names, r.Name)
 	}
-	for _, set := range s.types {
-		slices.Sort(set.names)
-		h := sha256.New()
-		for _, name := range set.names {
-			version := set.byName[name].version
-			set.versions = append(set.versions, version)
-			fmt.Fprintf(h, "%d:%s=%s\n", len(name), name, version)
-		}
-		set.digest = hex.EncodeToString(h.Sum(nil))
+	if !fresh {
+		return t, nil
 	}
-	return s, nil
+	slices.Sort(set.names)
+	h := sha256.New()
+	for _, name := range set.names {
+		version := set.byName[name].version
+		set.versions = append(set.versions, version)
+		fmt.Fprintf(h, "%d:%s=%s\n", len(name), name, version)
+	}
+	set.digest = hex.EncodeToString(h.Sum(nil))
+	return set, nil
+}
+
+// next is the entry of a resource: e, which may be nil, where that has the same message and origins.
+func (e *entry) next(r Resource) (*entry, error) {
+	if e == nil || r.Message == nil || e.resource.Message != r.Message || e.resource.TypeURL != r.TypeURL {
+		return newEntry(r)
+	}
+	if slices.Equal(e.resource.Origins, r.Origins) {
+		return e, nil
+	}
+	moved := *e
+	moved.resource = r
+	return &moved, nil
 }
 
 func newEntry(r Resource) (*entry, error) {

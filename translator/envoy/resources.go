@@ -59,7 +59,7 @@ func Render(g model.Gateway) []Resource {
 		add(TypeCluster, b.Name, cluster(b), b.Origins)
 	}
 	for _, a := range g.Assignments {
-		add(TypeEndpoint, a.Name, assignment(a), a.Origins)
+		out = append(out, Assignment(a))
 	}
 	if len(g.Edge.UpstreamTrust) > 0 && slices.ContainsFunc(g.Backends, verifiesByEdge) {
 		add(TypeSecret, TrustName, trustSecret(TrustName, g.Edge.UpstreamTrust), flagOrigin("--upstream-ca"))
@@ -73,10 +73,18 @@ func Render(g model.Gateway) []Resource {
 	for _, u := range g.Users {
 		add(TypeSecret, usersPrefix+u.Name, usersSecret(u), u.Origins)
 	}
-	slices.SortFunc(out, func(a, b Resource) int {
-		return cmp.Or(cmp.Compare(a.TypeURL, b.TypeURL), cmp.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(out, Resource.Compare)
 	return out
+}
+
+// Compare orders resources by type and name.
+func (r Resource) Compare(o Resource) int {
+	return cmp.Or(cmp.Compare(r.TypeURL, o.TypeURL), cmp.Compare(r.Name, o.Name))
+}
+
+// Assignment is the resource of an assignment.
+func Assignment(a model.Assignment) Resource {
+	return Resource{TypeURL: TypeEndpoint, Name: a.Name, Message: assignment(a), Origins: a.Origins}
 }
 
 // flagOrigin is behind what depends on settings.

@@ -34,7 +34,9 @@ type backendResolver struct {
 	names   nameRules
 	answers map[string]source.ResolvedName
 	// guard is made when the first name outside of the cluster needs it; nil before.
-	guard       *addressGuard
+	guard *addressGuard
+	// ports are the Service ports whose endpoints were looked up, in that order.
+	ports       []endpointPort
 	diagnostics []diag.D
 }
 

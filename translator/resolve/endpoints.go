@@ -175,20 +175,18 @@ func (r *backendResolver) endpointsOf(c reference, key ServiceKey, service sourc
 	return r.assign(c, key, service, port), names, nil
 }
 
-// assign makes the assignment of a Service port that exists.
+// assign makes the assignment of a Service port that exists. What is to be said of its endpoints takes the place of a
+// mark, since it changes with them while nothing else does.
 func (r *backendResolver) assign(c reference, key ServiceKey, service source.Service, port corev1.ServicePort) string {
 	name := portKey(key, port)
 	if _, done := r.assignments[name]; done {
 		return name
 	}
-	addresses, ds := r.endpoints.wanted(service, key, port.Name)
-	r.diagnostics = append(r.diagnostics, ds...)
-	if len(addresses) == 0 {
-		r.diagnostics = append(r.diagnostics, diag.New(diag.CodeNoEndpoints, c.Backend.Origin,
-			fmt.Sprintf("Service %s has no ready endpoint for port %s", key, portText(model.PortRef{Number: port.Port, Name: port.Name})),
-			"the path answers 503 until it has one", "see whether its pods run and are ready").With(service.Origin("")))
-	}
-	r.assignments[name] = model.Assignment{Name: name, Endpoints: addresses, Origins: model.Origins{r.portOrigin(key, port, c.Backend.Origin)}}
+	p := endpointPort{key: key, service: service, port: port, origin: c.Backend.Origin}
+	p.look(r.endpoints)
+	r.diagnostics = append(r.diagnostics, markOf(len(r.ports)))
+	r.ports = append(r.ports, p)
+	r.assignments[name] = model.Assignment{Name: name, Endpoints: p.addresses, Origins: model.Origins{r.portOrigin(key, port, c.Backend.Origin)}}
 	return name
 }
 

@@ -52,8 +52,16 @@ type ServiceKey struct{ Cluster, Namespace, Name string }
 // String is namespace/name.
 func (k ServiceKey) String() string { return k.Namespace + "/" + k.Name }
 
+// Resolved is what became of an Input.
+type Resolved struct {
+	Gateway model.Gateway
+	// Diagnostics are all but those of the Endpoints.
+	Diagnostics []diag.D
+	Endpoints   Endpoints
+}
+
 // Resolve makes the gateway. Its result depends on the set of the inputs, not on their order.
-func Resolve(in Input) (model.Gateway, []diag.D) {
+func Resolve(in Input) Resolved {
 	claims := slices.Clone(in.Claims)
 	slices.SortFunc(claims, compareClaims)
 	in.Claims = claims
@@ -85,12 +93,13 @@ func Resolve(in Input) (model.Gateway, []diag.D) {
 	g.Bundles, g.ClientCertificates = backends.credentials.ofBackends(g.Backends)
 	g.Users = backends.usersOf(g.Tables)
 	g.OutsideNames = backends.outsideNames()
-	ds = append(ds, backends.diagnostics...)
+	more, endpoints := backends.apart()
+	ds = append(ds, more...)
 	ds = append(ds, backends.unusedAddresses()...)
 	ds = append(ds, in.Settings.ExternalNames.entryDiagnostics(backends.names)...)
 	certificates, more := resolveCertificates(in)
 	g.Certificates, g.Default = certificates.own, certificates.byDefault
-	return g, append(ds, more...)
+	return Resolved{Gateway: g, Diagnostics: append(ds, more...), Endpoints: endpoints}
 }
 
 // onEntry says whether a claim asks for an entry.
