@@ -28,6 +28,8 @@ type Gateway struct {
 	ClientCAs []ClientCA
 	// Default is the certificate of names that have none of their own, nil where there is no HTTPS entry.
 	Default *Certificate
+	// References are the Secrets and ConfigMaps that were looked up.
+	References References
 }
 
 // Edge is what settings say of the whole gateway.

@@ -45,7 +45,7 @@ func TestOwnServices(t *testing.T) {
 	r := newBackendResolver(Input{
 		World:    source.World{Services: []source.Service{{Service: &labelled}}},
 		Settings: Settings{ExternalNames: ExternalNames{OwnServices: []ServiceKey{named}}},
-	})
+	}, indexObjects(source.World{}))
 	for key, own := range map[ServiceKey]bool{named: true, {Namespace: "edge", Name: "labelled"}: true, {Namespace: "edge", Name: "other"}: false, {Namespace: "shop", Name: "named"}: false} {
 		if fault := r.serviceFault(key); (fault != "") != own {
 			t.Errorf("%s: %q, want it refused: %v", key, fault, own)

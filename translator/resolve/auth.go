@@ -46,7 +46,7 @@ func (r *backendResolver) findUsers(cluster string, a model.Auth) *model.Closed 
 	unusable := func(message, fix string) *model.Closed {
 		return r.closed(diag.New(diag.CodeUsersUnusable, a.Users.Origin, message, closesPath+", because nobody could log in", fix))
 	}
-	secret, exists := r.credentials.secrets[key]
+	secret, exists := r.credentials.looked.secret(key)
 	if !exists {
 		return unusable(fmt.Sprintf("there is no Secret %s", key), "create it, or correct the name")
 	}
@@ -176,7 +176,7 @@ func (r *backendResolver) exactlyPair(c model.Claim, client *model.Word[string])
 		return nil
 	}
 	key := ServiceKey{c.Object.Cluster, c.Object.Namespace, client.Value}
-	secret, exists := r.credentials.secrets[key]
+	secret, exists := r.credentials.looked.secret(key)
 	if !exists {
 		return r.missing(client.Origin, model.KindSecret, key)
 	}

@@ -40,12 +40,13 @@ type backendResolver struct {
 	diagnostics []diag.D
 }
 
-func newBackendResolver(in Input) *backendResolver {
+func newBackendResolver(in Input, looked *objects) *backendResolver {
 	r := &backendResolver{
 		in: in, services: map[ServiceKey]source.Service{}, endpoints: indexEndpoints(in.World),
 		backends: map[string]model.Backend{}, assignments: map[string]model.Assignment{}, usedAddress: map[int]bool{},
-		credentials: newCredentials(in.World), users: map[string]model.Users{},
-		names: nameRules{clusterDomain: in.Settings.ClusterDomain, known: knownNames(in)}, answers: map[string]source.ResolvedName{},
+		credentials: credentials{looked: looked, bundles: map[string]model.Bundle{}, clients: map[string]model.ClientCertificate{}},
+		users:       map[string]model.Users{},
+		names:       nameRules{clusterDomain: in.Settings.ClusterDomain, known: knownNames(in)}, answers: map[string]source.ResolvedName{},
 	}
 	for _, s := range in.World.Services {
 		r.services[ServiceKey{s.Cluster, s.Namespace, s.Name}] = s

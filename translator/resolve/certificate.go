@@ -9,7 +9,6 @@ import (
 
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/model"
-	"github.com/postern-gateway/postern/translator/source"
 )
 
 // certificates are what the HTTPS entry serves.
@@ -20,11 +19,10 @@ type certificates struct {
 
 // resolveCertificates looks up the Secrets of tls blocks. A Secret that is missing or broken leaves its hosts on the
 // default certificate.
-func resolveCertificates(in Input) (certificates, []diag.D) {
+func resolveCertificates(in Input, looked *objects) (certificates, []diag.D) {
 	if !slices.ContainsFunc(in.Settings.Entries, func(e model.Entry) bool { return e.TLS }) {
 		return certificates{}, nil
 	}
-	secrets := indexSecrets(in.World)
 	claims := slices.Clone(in.TLS)
 	slices.SortStableFunc(claims, func(a, b model.TLSClaim) int { return compareObjects(a.Object, b.Object) })
 	byHost := map[model.Host]model.Certificate{}
@@ -32,7 +30,7 @@ func resolveCertificates(in Input) (certificates, []diag.D) {
 	var ds []diag.D
 	for _, c := range claims {
 		key := ServiceKey{c.Object.Cluster, c.Object.Namespace, c.SecretName}
-		pair, d := keyPair(secrets, key, c.Origin)
+		pair, d := keyPair(looked, key, c.Origin)
 		if d != nil {
 			ds = append(ds, *d)
 			continue
@@ -60,21 +58,13 @@ func resolveCertificates(in Input) (certificates, []diag.D) {
 		out.own = append(out.own, byHost[host])
 	}
 	if name := in.Settings.DefaultTLSSecret; name.Name != "" {
-		pair, d := keyPair(secrets, name, diag.Origin{Kind: "flag", Name: "--default-tls-secret " + name.String()})
+		pair, d := keyPair(looked, name, diag.Origin{Kind: "flag", Name: "--default-tls-secret " + name.String()})
 		if d != nil {
 			return out, append(ds, *d)
 		}
 		out.byDefault = &model.Certificate{Chain: pair.chain, Key: pair.key, Origins: model.Origins{pair.origin}}
 	}
 	return out, ds
-}
-
-func indexSecrets(w source.World) map[ServiceKey]source.Secret {
-	out := map[ServiceKey]source.Secret{}
-	for _, s := range w.Secrets {
-		out[ServiceKey{s.Cluster, s.Namespace, s.Name}] = s
-	}
-	return out
 }
 
 // certificateHosts are the hosts of a tls block; where it names none, those of its certificate (as Traefik 1.7
@@ -100,8 +90,8 @@ type pairOf struct {
 	origin diag.Origin
 }
 
-func keyPair(secrets map[ServiceKey]source.Secret, key ServiceKey, at diag.Origin) (pairOf, *diag.D) {
-	secret, ok := secrets[key]
+func keyPair(looked *objects, key ServiceKey, at diag.Origin) (pairOf, *diag.D) {
+	secret, ok := looked.secret(key)
 	if !ok {
 		d := diag.New(diag.CodeNoSecret, at, fmt.Sprintf("there is no Secret %s", key),
 			"its hosts get the default certificate", "create it, or correct the name")

@@ -8,7 +8,6 @@ import (
 
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/model"
-	"github.com/postern-gateway/postern/translator/source"
 )
 
 // tlsSettings are what a connection must show, looked up. Equal ones make one group.
@@ -49,7 +48,7 @@ func (h hostTLS) origins() model.Origins { return h.holder.Policies.Connection.O
 // connectionResolver settles what the connections to each host must show.
 type connectionResolver struct {
 	in          Input
-	secrets     map[ServiceKey]source.Secret
+	looked      *objects
 	bundles     map[ServiceKey]clientCA
 	hosts       map[model.Host]hostTLS
 	shared      map[sharing]bool
@@ -71,9 +70,9 @@ type clientCA struct {
 
 // settleConnections closes the claims whose TLS settings cannot be applied, in place, and finds the settings of each
 // host. The claims come sorted by age: of two settings for a host the older object's hold.
-func settleConnections(in Input, claims []model.Claim) *connectionResolver {
+func settleConnections(in Input, claims []model.Claim, looked *objects) *connectionResolver {
 	r := &connectionResolver{
-		in: in, secrets: indexSecrets(in.World), bundles: map[ServiceKey]clientCA{}, hosts: map[model.Host]hostTLS{},
+		in: in, looked: looked, bundles: map[ServiceKey]clientCA{}, hosts: map[model.Host]hostTLS{},
 		shared: map[sharing]bool{},
 	}
 	all := make([]asked, len(claims))
@@ -168,8 +167,8 @@ func (r *connectionResolver) close(d diag.D) *model.Closed {
 
 // checkCA says why a Secret is no client CA, nil where it is one.
 func (r *connectionResolver) checkCA(key ServiceKey, at diag.Origin) *model.Closed {
-	ca, looked := r.bundles[key]
-	if !looked {
+	ca, known := r.bundles[key]
+	if !known {
 		ca = r.lookUp(key)
 		r.bundles[key] = ca
 	}
@@ -188,7 +187,7 @@ func (r *connectionResolver) checkCA(key ServiceKey, at diag.Origin) *model.Clos
 const caKey = "ca.crt"
 
 func (r *connectionResolver) lookUp(key ServiceKey) clientCA {
-	secret, ok := r.secrets[key]
+	secret, ok := r.looked.secret(key)
 	if !ok {
 		return clientCA{wrong: fmt.Sprintf("there is no Secret %s", key)}
 	}

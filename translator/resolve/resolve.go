@@ -65,8 +65,9 @@ func Resolve(in Input) Resolved {
 	claims := slices.Clone(in.Claims)
 	slices.SortFunc(claims, compareClaims)
 	in.Claims = claims
-	connections := settleConnections(in, claims)
-	backends := newBackendResolver(in)
+	looked := indexObjects(in.World)
+	connections := settleConnections(in, claims, looked)
+	backends := newBackendResolver(in, looked)
 	routes := make([]model.Route, len(claims))
 	for i, c := range claims {
 		routes[i] = backends.route(c)
@@ -97,8 +98,9 @@ func Resolve(in Input) Resolved {
 	ds = append(ds, more...)
 	ds = append(ds, backends.unusedAddresses()...)
 	ds = append(ds, in.Settings.ExternalNames.entryDiagnostics(backends.names)...)
-	certificates, more := resolveCertificates(in)
+	certificates, more := resolveCertificates(in, looked)
 	g.Certificates, g.Default = certificates.own, certificates.byDefault
+	g.References = looked.references()
 	return Resolved{Gateway: g, Diagnostics: append(ds, more...), Endpoints: endpoints}
 }
 

@@ -12,26 +12,13 @@ import (
 
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/model"
-	"github.com/postern-gateway/postern/translator/source"
 )
 
 // credentials looks up what backends over TLS are verified by and shown, and remembers what it found.
 type credentials struct {
-	secrets    map[ServiceKey]source.Secret
-	configMaps map[ServiceKey]source.ConfigMap
-	bundles    map[string]model.Bundle
-	clients    map[string]model.ClientCertificate
-}
-
-func newCredentials(w source.World) credentials {
-	c := credentials{
-		secrets: indexSecrets(w), configMaps: map[ServiceKey]source.ConfigMap{},
-		bundles: map[string]model.Bundle{}, clients: map[string]model.ClientCertificate{},
-	}
-	for _, m := range w.ConfigMaps {
-		c.configMaps[ServiceKey{m.Cluster, m.Namespace, m.Name}] = m
-	}
-	return c
+	looked  *objects
+	bundles map[string]model.Bundle
+	clients map[string]model.ClientCertificate
 }
 
 // upstreamClaim is what the Ingress asks of TLS to its backend, and where it does not say, the Service that it names.
@@ -119,13 +106,13 @@ func (r *backendResolver) bundle(service ServiceKey, ref model.Word[model.Refere
 // authority is the bundle of an object as it stands there, and its place.
 func (c credentials) authority(kind string, key ServiceKey) ([]byte, diag.Origin, bool) {
 	if kind == model.KindSecret {
-		secret, ok := c.secrets[key]
+		secret, ok := c.looked.secret(key)
 		if !ok {
 			return nil, diag.Origin{}, false
 		}
 		return secret.Data[caKey], secret.Origin("data"), true
 	}
-	configMap, ok := c.configMaps[key]
+	configMap, ok := c.looked.configMap(key)
 	if !ok {
 		return nil, diag.Origin{}, false
 	}
@@ -142,7 +129,7 @@ func (r *backendResolver) clientCertificate(service ServiceKey, ref model.Word[s
 	if _, known := r.credentials.clients[name]; known {
 		return name, nil
 	}
-	secret, exists := r.credentials.secrets[key]
+	secret, exists := r.credentials.looked.secret(key)
 	if !exists {
 		return "", r.missing(ref.Origin, model.KindSecret, key)
 	}
