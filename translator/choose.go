@@ -18,8 +18,13 @@ import (
 type Selection struct {
 	// Selector is matched against the Ingress's labels; nil takes all.
 	Selector labels.Selector
-	// Class is the name of a class; empty takes all.
+	// Class is the name of the one class that is served, whether or not there is an IngressClass of that name.
 	Class string
+	// Controller, where Class is empty, has the classes served whose IngressClass has it as spec.controller. Where both are
+	// empty, every Ingress is served.
+	Controller string
+	// WithoutClass has Ingresses served that name no class, though none that is served is the default.
+	WithoutClass bool
 }
 
 const (
@@ -33,27 +38,91 @@ const (
 	traefikClass = "traefik"
 )
 
-// choose says whether an Ingress is served, by which class, and if not, why.
-func (s Selection) choose(ing source.Ingress, w source.World) (bool, string, diag.D) {
-	class, at := ingressClass(ing)
-	if class == "" && s.Class != "" && isDefaultClass(ing.Cluster, s.Class, w) {
-		class = s.Class
-	}
-	if s.Class != "" && class != s.Class {
-		has := "it names no class"
-		if class != "" {
-			has = "its class is " + class
+// chooser is a Selection in a world.
+type chooser struct {
+	Selection
+	classes map[classKey]source.IngressClass
+	// defaults holds, for each cluster, the first by name of the classes that are served and marked as default.
+	defaults map[string]string
+	// served holds the same of all classes that are served.
+	served map[string]string
+}
+
+// classKey names an IngressClass of a cluster.
+type classKey struct{ cluster, name string }
+
+func (s Selection) in(w source.World) chooser {
+	c := chooser{Selection: s, classes: map[classKey]source.IngressClass{}, defaults: map[string]string{}, served: map[string]string{}}
+	first := func(of map[string]string, class source.IngressClass) {
+		if other, ok := of[class.Cluster]; !ok || class.Name < other {
+			of[class.Cluster] = class.Name
 		}
-		return false, class, diag.New(diag.CodeNotSelected, at,
-			fmt.Sprintf("%s, --ingress-class is %s", has, s.Class), "it is not served",
-			"set spec.ingressClassName: "+s.Class+" if it should be")
 	}
-	if s.Selector != nil && !s.Selector.Matches(labels.Set(ing.Labels)) {
+	for _, class := range w.IngressClasses {
+		c.classes[classKey{class.Cluster, class.Name}] = class
+		if !c.serves(class) {
+			continue
+		}
+		first(c.served, class)
+		if class.Annotations[defaultClassAnnotation] == "true" {
+			first(c.defaults, class)
+		}
+	}
+	return c
+}
+
+func (s Selection) serves(class source.IngressClass) bool {
+	if s.Class != "" {
+		return class.Name == s.Class
+	}
+	return s.Controller != "" && class.Spec.Controller == s.Controller
+}
+
+// choose says whether an Ingress is served, by which class, and if not, why.
+func (c chooser) choose(ing source.Ingress) (bool, string, diag.D) {
+	class, at := ingressClass(ing)
+	if class == "" {
+		class = c.defaults[ing.Cluster]
+	}
+	if why, fix := c.otherClass(ing.Cluster, class); why != "" {
+		return false, class, diag.New(diag.CodeNotSelected, at, why, "it is not served", fix+" if it should be")
+	}
+	if c.Selector != nil && !c.Selector.Matches(labels.Set(ing.Labels)) {
 		return false, class, diag.New(diag.CodeNotSelected, ing.Origin("metadata.labels"),
-			fmt.Sprintf("its labels do not match --ingress-selector %s", s.Selector), "it is not served",
+			fmt.Sprintf("its labels do not match --ingress-selector %s", c.Selector), "it is not served",
 			"add the label if it should be")
 	}
 	return true, class, diag.D{}
+}
+
+// otherClass says why an Ingress of a class, empty for none, is not one that is served, and what to do; nothing where it is.
+func (c chooser) otherClass(cluster, class string) (why, fix string) {
+	if c.Class == "" && c.Controller == "" || class == "" && c.WithoutClass {
+		return "", ""
+	}
+	if c.Class != "" {
+		switch class {
+		case c.Class:
+			return "", ""
+		case "":
+			return "it names no class, --ingress-class is " + c.Class, "set spec.ingressClassName: " + c.Class
+		}
+		return fmt.Sprintf("its class is %s, --ingress-class is %s", class, c.Class), "set spec.ingressClassName: " + c.Class
+	}
+	fix = "create an IngressClass with spec.controller: " + c.Controller + ", and set spec.ingressClassName to its name"
+	if ours := c.served[cluster]; ours != "" {
+		fix = "set spec.ingressClassName: " + ours
+	}
+	object, exists := c.classes[classKey{cluster, class}]
+	switch {
+	case class == "":
+		return "it names no class, and no IngressClass of " + c.Controller + " is the default", fix
+	case !exists:
+		return "there is no IngressClass " + class, fix
+	case object.Spec.Controller != c.Controller:
+		return fmt.Sprintf("its class %s is of %q, --controller-name is %s", class, object.Spec.Controller, c.Controller), fix
+	}
+	return "", ""
 }
 
 // ingressClass is the class that an Ingress names and where: spec.ingressClassName, else the legacy annotation.
@@ -84,15 +153,6 @@ func classAnnotations(ing source.Ingress) []diag.Annotation {
 		out = append(out, a)
 	}
 	return out
-}
-
-func isDefaultClass(cluster, name string, w source.World) bool {
-	for _, c := range w.IngressClasses {
-		if c.Cluster == cluster && c.Name == name && c.Annotations[defaultClassAnnotation] == "true" {
-			return true
-		}
-	}
-	return false
 }
 
 // read has an Ingress's dialect, or dialects, make claims of it.

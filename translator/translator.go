@@ -62,8 +62,9 @@ func Translate(w source.World, s Settings) Result {
 		ds = append(ds, traits.Diagnostics...)
 		annotations = append(annotations, traits.Annotated...)
 	}
+	selection := s.Selection.in(w)
 	for _, ing := range sortedIngresses(w) {
-		chosen, class, d := s.Selection.choose(ing, w)
+		chosen, class, d := selection.choose(ing)
 		if !chosen {
 			ds = append(ds, d)
 			continue

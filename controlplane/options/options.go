@@ -3,6 +3,7 @@
 package options
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -22,23 +23,26 @@ import (
 
 // Options are the flags as given.
 type Options struct {
-	HTTP, HTTPS     string
-	HTTPSPublicPort uint16
-	IngressClass    string
-	IngressSelector string
-	TLSCertDir      string
-	DefaultTLS      string
-	TLSMinVersion   string
-	TrustedProxies  []string
-	ClusterDomain   string
-	UpstreamCA      string
-	SkipVerify      bool
-	ExternalName    []string
-	DenyCIDR        []string
-	Backends        []string
-	SlashRedirect   bool
-	TraefikPrefix   string
-	EscapedSlashes  string
+	HTTP, HTTPS         string
+	HTTPPublicPort      uint16
+	HTTPSPublicPort     uint16
+	IngressClass        string
+	ControllerName      string
+	IngressWithoutClass bool
+	IngressSelector     string
+	TLSCertDir          string
+	DefaultTLS          string
+	TLSMinVersion       string
+	TrustedProxies      []string
+	ClusterDomain       string
+	UpstreamCA          string
+	SkipVerify          bool
+	ExternalName        []string
+	DenyCIDR            []string
+	Backends            []string
+	SlashRedirect       bool
+	TraefikPrefix       string
+	EscapedSlashes      string
 }
 
 // The readings of Traefik's PathPrefix.
@@ -50,12 +54,34 @@ const (
 // TraefikPrefixes are the values of --traefik-path-prefix.
 var TraefikPrefixes = []string{prefixElement, prefixString}
 
-// Register defines the flags with their defaults.
+// Controller is Postern's name in spec.controller of an IngressClass.
+const Controller = "postern.dev/ingress-controller"
+
+// Register defines the flags with the defaults of a machine that serves files to itself.
 func (o *Options) Register(fs *pflag.FlagSet) {
-	fs.StringVar(&o.HTTP, "http", "127.0.0.1:8080", "address of the http entry; empty closes it")
-	fs.StringVar(&o.HTTPS, "https", "127.0.0.1:8443", "address of the https entry; empty closes it")
-	fs.Uint16Var(&o.HTTPSPublicPort, "https-public-port", 0, "port that redirects to https name, left out of URLs when 443 (default: the one listened on)")
+	o.register(fs, Options{HTTP: "127.0.0.1:8080", HTTPS: "127.0.0.1:8443", ExternalName: []string{"cluster"}})
+	fs.StringArrayVar(&o.Backends, "backend", nil, "reach Service port NAMESPACE/NAME:PORT at HOST:PORT, as NAMESPACE/NAME:PORT=HOST:PORT; may be repeated")
+}
+
+// RegisterCluster defines the flags with the defaults of a cluster. The entries' addresses are the data plane's there: every
+// address of its pod, at ports that need no capability, which a Service or a host port leads to from 80 and 443. A
+// namespace is a tenant's, and so an ExternalName leads no further by default.
+func (o *Options) RegisterCluster(fs *pflag.FlagSet) {
+	o.register(fs, Options{
+		HTTP: "0.0.0.0:8080", HTTPS: "0.0.0.0:8443", HTTPPublicPort: 80, HTTPSPublicPort: 443,
+		ExternalName: []string{"same-namespace"}, ControllerName: Controller,
+	})
+}
+
+// register defines the flags that have a meaning everywhere. Those whose default is not the same everywhere take it from d.
+func (o *Options) register(fs *pflag.FlagSet, d Options) {
+	fs.StringVar(&o.HTTP, "http", d.HTTP, "address of the http entry; empty closes it")
+	fs.StringVar(&o.HTTPS, "https", d.HTTPS, "address of the https entry; empty closes it")
+	fs.Uint16Var(&o.HTTPPublicPort, "http-public-port", d.HTTPPublicPort, "port that clients of the http entry come to, which backends read in X-Forwarded-Port (0: the one listened on)")
+	fs.Uint16Var(&o.HTTPSPublicPort, "https-public-port", d.HTTPSPublicPort, "port that redirects to https name, left out of URLs when 443 (0: the one listened on)")
 	fs.StringVar(&o.IngressClass, "ingress-class", "", "serve only Ingresses of this class")
+	fs.StringVar(&o.ControllerName, "controller-name", d.ControllerName, "without --ingress-class, serve only Ingresses whose IngressClass has this spec.controller (empty: all)")
+	fs.BoolVar(&o.IngressWithoutClass, "ingress-without-class", false, "serve Ingresses that name no class too, even where no class of ours is the default")
 	fs.StringVar(&o.IngressSelector, "ingress-selector", "", "serve only Ingresses whose labels match, e.g. app=traefik")
 	fs.StringVar(&o.TLSCertDir, "tls-cert-dir", "", "folder with tls.crt and tls.key of the default certificate; read again when they change")
 	fs.StringVar(&o.DefaultTLS, "default-tls-secret", "", "Secret NAMESPACE/NAME with the default certificate")
@@ -64,9 +90,8 @@ func (o *Options) Register(fs *pflag.FlagSet) {
 	fs.StringVar(&o.ClusterDomain, "cluster-domain", "cluster.local", "DNS suffix of the cluster's Services")
 	fs.StringVar(&o.UpstreamCA, "upstream-ca", "", "PEM file with CAs of backends, beside the system's")
 	fs.BoolVar(&o.SkipVerify, "upstream-insecure-skip-verify", false, "accept any certificate of a backend")
-	fs.StringSliceVar(&o.ExternalName, "external-name", []string{"cluster"}, "where ExternalName Services may lead: off, or a list of cluster, same-namespace and DNS suffixes of hosts outside, e.g. cluster,example.com")
+	fs.StringSliceVar(&o.ExternalName, "external-name", d.ExternalName, "where ExternalName Services may lead: off, or a list of cluster, same-namespace and DNS suffixes of hosts outside, e.g. cluster,example.com")
 	fs.StringSliceVar(&o.DenyCIDR, "deny-cidr", nil, "CIDRs in which no ExternalName outside the cluster may have its address")
-	fs.StringArrayVar(&o.Backends, "backend", nil, "reach Service port NAMESPACE/NAME:PORT at HOST:PORT, as NAMESPACE/NAME:PORT=HOST:PORT; may be repeated")
 	fs.BoolVar(&o.SlashRedirect, "slash-redirect", true, "redirect GET and HEAD of a stripped prefix /foo to /foo/")
 	fs.StringVar(&o.EscapedSlashes, "escaped-slashes", model.SlashesRedirect.String(), "paths with %2F or %5C: redirect to the decoded path, forward it decoded, reject, or keep as they are")
 	fs.StringVar(&o.TraefikPrefix, "traefik-path-prefix", prefixElement, "where Traefik's PathPrefix may end: element, or string as in 1.7 (/foo takes /foobar)")
@@ -76,7 +101,9 @@ func (o *Options) Register(fs *pflag.FlagSet) {
 // It does not make up a certificate: see EnsureCertificate.
 func (o *Options) Settings() (translator.Settings, error) {
 	s := translator.Settings{
-		Selection:           translator.Selection{Class: o.IngressClass},
+		Selection: translator.Selection{
+			Class: o.IngressClass, Controller: o.ControllerName, WithoutClass: o.IngressWithoutClass,
+		},
 		TraefikStringPrefix: o.TraefikPrefix == prefixString,
 		Resolve: resolve.Settings{
 			ClusterDomain: strings.ToLower(strings.Trim(o.ClusterDomain, ".")), UpstreamSkipVerify: o.SkipVerify,
@@ -112,8 +139,9 @@ func (o *Options) readSelection(s *translator.Settings) error {
 func (o *Options) readEntries(s *translator.Settings) error {
 	for _, e := range []struct {
 		name, flag, address string
+		public              uint16
 		tls                 bool
-	}{{"http", "--http", o.HTTP, false}, {"https", "--https", o.HTTPS, true}} {
+	}{{"http", "--http", o.HTTP, o.HTTPPublicPort, false}, {"https", "--https", o.HTTPS, o.HTTPSPublicPort, true}} {
 		if e.address == "" {
 			continue
 		}
@@ -121,25 +149,18 @@ func (o *Options) readEntries(s *translator.Settings) error {
 		if err != nil {
 			return fmt.Errorf("%s %s: %w", e.flag, e.address, err)
 		}
-		s.Resolve.Entries = append(s.Resolve.Entries, model.Entry{Name: e.name, TLS: e.tls, Address: address, PublicPort: address.Port()})
-		if e.tls {
-			s.Resolve.Edge.HTTPSPublicPort = address.Port()
-		}
+		entry := model.Entry{Name: e.name, TLS: e.tls, Address: address, PublicPort: cmp.Or(e.public, address.Port())}
+		s.Resolve.Entries = append(s.Resolve.Entries, entry)
 	}
 	if len(s.Resolve.Entries) == 0 {
 		return errors.New("--http and --https are both empty, so nothing would be served")
 	}
-	if o.HTTPSPublicPort != 0 {
-		s.Resolve.Edge.HTTPSPublicPort = o.HTTPSPublicPort
-		for i := range s.Resolve.Entries {
-			if s.Resolve.Entries[i].TLS {
-				s.Resolve.Entries[i].PublicPort = o.HTTPSPublicPort
-			}
+	// Without an https entry of ours, redirects lead to somebody else's, at the port that https has.
+	s.Resolve.Edge.HTTPSPublicPort = cmp.Or(o.HTTPSPublicPort, 443)
+	for _, e := range s.Resolve.Entries {
+		if e.TLS {
+			s.Resolve.Edge.HTTPSPublicPort = e.PublicPort
 		}
-	}
-	if s.Resolve.Edge.HTTPSPublicPort == 0 {
-		// Without an https entry of ours, redirects lead to somebody else's, at the port that https has.
-		s.Resolve.Edge.HTTPSPublicPort = 443
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ var infos = []Page{
 	{CodeFileKept, Error, "a file that does not parse keeps its previous objects",
 		"While postern up runs, a file that stops parsing keeps serving what it held before; edits of other files stay live. A file or folder that can no longer be read keeps its objects in the same way. At the first start such a file stops postern up instead."},
 	{CodeNotSelected, Info, "an Ingress that was not asked for",
-		"The Ingress does not match --ingress-selector or --ingress-class, so it is not served."},
+		"The Ingress does not match --ingress-selector, or its class is not one that is served: that of --ingress-class, or without it those whose IngressClass has the spec.controller of --controller-name. An Ingress that names no class belongs to the class that is marked as default; --ingress-without-class serves it even where none is. What another controller serves is left to it, so this is no fault; where Postern should serve it, set spec.ingressClassName."},
 	{CodeTwoDialects, Warning, "annotations of two dialects on one Ingress",
 		"Each annotation is read by the table of its own dialect. What no annotation says is native Ingress."},
 	{CodeUnknownAnnot, Warning, "an annotation that does not exist",

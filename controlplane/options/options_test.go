@@ -1,0 +1,47 @@
+package options_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/spf13/pflag"
+	"go.uber.org/goleak"
+
+	"github.com/postern-gateway/postern/controlplane/options"
+	"github.com/postern-gateway/postern/translator"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestDefaults: files are all served, at loopback addresses; a cluster serves its own classes, at every address.
+func TestDefaults(t *testing.T) {
+	var local, cluster options.Options
+	files, pod := pflag.NewFlagSet("files", pflag.ContinueOnError), pflag.NewFlagSet("cluster", pflag.ContinueOnError)
+	local.Register(files)
+	cluster.RegisterCluster(pod)
+	if s := settings(t, local); s.Selection.Controller != "" || s.Resolve.Entries[0].Address != netip.MustParseAddrPort("127.0.0.1:8080") ||
+		s.Resolve.Entries[0].PublicPort != 8080 || s.Resolve.Edge.HTTPSPublicPort != 8443 || s.Resolve.ExternalNames.String() != "cluster" {
+		t.Errorf("for files the defaults are %+v", s)
+	}
+	if s := settings(t, cluster); s.Selection.Controller != options.Controller || s.Resolve.Entries[1].Address != netip.MustParseAddrPort("0.0.0.0:8443") ||
+		s.Resolve.Entries[0].PublicPort != 80 || s.Resolve.Edge.HTTPSPublicPort != 443 || s.Resolve.ExternalNames.String() != "same-namespace" {
+		t.Errorf("in a cluster the defaults are %+v", s)
+	}
+	if pod.Lookup("backend") != nil {
+		t.Error("--backend is a flag of the cluster: there, endpoints say where a Service is")
+	}
+	files.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "backend" && pod.Lookup(f.Name) == nil {
+			t.Errorf("--%s is no flag of the cluster", f.Name)
+		}
+	})
+}
+
+func settings(t *testing.T, o options.Options) translator.Settings {
+	t.Helper()
+	s, err := o.Settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
