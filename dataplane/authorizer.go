@@ -12,6 +12,7 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/postern-gateway/postern/dataplane/ads"
 	"github.com/postern-gateway/postern/dataplane/proxy"
@@ -21,10 +22,12 @@ import (
 // name, when requests need them, and never for listeners.
 const AuthorizerUserAgent = "postern-authorizer"
 
-// AuthorizerOptions are what RunAuthorizer needs; all must be given.
+// AuthorizerOptions are what RunAuthorizer needs; all must be given, but Credentials for a unix socket.
 type AuthorizerOptions struct {
 	// Target, NodeID and Cluster are as in Options. The node id must differ from that of the Envoy.
 	Target, NodeID, Cluster string
+	// Credentials are as in Options.
+	Credentials credentials.TransportCredentials
 	// Listener is a socket that nobody but the Envoy may reach. RunAuthorizer closes it.
 	Listener net.Listener
 	Log      *slog.Logger
@@ -37,7 +40,8 @@ func RunAuthorizer(ctx context.Context, o AuthorizerOptions) error {
 	p := proxy.New(proxy.Options{Log: o.Log, OnUpstreamFailure: o.OnUpstreamFailure, ClustersByName: true})
 	late := &lateRemovals{to: p, pending: map[[2]string]*time.Timer{}, held: map[[2]string]bool{}}
 	client, err := ads.New(ads.Options{
-		Target: o.Target, NodeID: o.NodeID, Cluster: o.Cluster, Log: o.Log, Handler: late, UserAgent: AuthorizerUserAgent,
+		Target: o.Target, NodeID: o.NodeID, Cluster: o.Cluster, Credentials: o.Credentials, Log: o.Log, Handler: late,
+		UserAgent: AuthorizerUserAgent,
 	})
 	if err != nil {
 		return err

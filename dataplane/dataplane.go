@@ -10,6 +10,8 @@ import (
 	"net"
 	"time"
 
+	"google.golang.org/grpc/credentials"
+
 	"github.com/postern-gateway/postern/dataplane/ads"
 	"github.com/postern-gateway/postern/dataplane/config"
 	"github.com/postern-gateway/postern/dataplane/proxy"
@@ -21,6 +23,8 @@ type Options struct {
 	Target string
 	// NodeID and Cluster name this proxy to the control plane.
 	NodeID, Cluster string
+	// Credentials are as in ads.Options: nil for a unix socket.
+	Credentials credentials.TransportCredentials
 	// Log gets what the operator should know; nil is slog.Default.
 	Log *slog.Logger
 	// OnUpstreamFailure, if set, is called with a cluster and, in words, why its endpoints do not answer: when it
@@ -48,7 +52,7 @@ func Run(ctx context.Context, o Options) error {
 		ConnectionsMax: o.ConnectionsMax,
 	})
 	client, err := ads.New(ads.Options{
-		Target: o.Target, NodeID: o.NodeID, Cluster: o.Cluster, Log: o.Log, Handler: p,
+		Target: o.Target, NodeID: o.NodeID, Cluster: o.Cluster, Credentials: o.Credentials, Log: o.Log, Handler: p,
 		Wildcards: []string{config.ListenerType, config.ClusterType},
 	})
 	if err != nil {

@@ -214,7 +214,11 @@ func dial(t testing.TB, path string) *grpc.ClientConn {
 // connect opens a stream whose responses are read into the inbox.
 func connect(t testing.TB, path string) *client {
 	t.Helper()
-	c := connectSilent(t, path)
+	return reading(connectSilent(t, path))
+}
+
+// reading has a client's responses read into its inbox.
+func reading(c *client) *client {
 	go func() {
 		defer close(c.inbox)
 		for {
@@ -231,9 +235,14 @@ func connect(t testing.TB, path string) *client {
 // connectSilent opens a stream that nobody reads.
 func connectSilent(t testing.TB, path string) *client {
 	t.Helper()
+	return openStream(t, dial(t, path))
+}
+
+func openStream(t testing.TB, conn *grpc.ClientConn) *client {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*testWaitMax)
 	t.Cleanup(cancel)
-	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(dial(t, path)).DeltaAggregatedResources(ctx)
+	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package xds
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,6 +13,8 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/postern-gateway/postern/dataplane/identity"
 )
 
 const (
@@ -27,6 +30,8 @@ const (
 	// keepaliveTime and keepaliveTimeout find a proxy that is gone without a word.
 	keepaliveTime    = 30 * time.Second
 	keepaliveTimeout = 10 * time.Second
+	// handshakeMax is how long a connection may take until it is one of a proxy.
+	handshakeMax = 10 * time.Second
 	// pingTimeMin is how often a proxy may ping us; Envoy's interval is its connection_keepalive.
 	pingTimeMin = 5 * time.Second
 )
@@ -166,11 +171,36 @@ func (s *Server) Proxies() []ProxyState {
 	return out
 }
 
-// Serve answers proxies on the listener until ctx ends, then closes it and all connections; that is no error. It may be
-// called for several listeners. Nothing but AggregatedDiscoveryService is registered: no reflection, no unary Fetch.
+// Serve answers proxies on a unix socket, whose folder says who may come, until ctx ends, then closes it and all
+// connections; that is no error. It may be called for several listeners.
 func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
+	if network := lis.Addr().Network(); network != "unix" {
+		return errors.Join(fmt.Errorf("serve xds on %s: without certificates it is served on a unix socket alone, not over %s", lis.Addr(), network), lis.Close())
+	}
+	return s.serve(ctx, lis)
+}
+
+// ServeTLS is Serve over TLS 1.3, for proxies whose certificate is a data plane's. The files are read again at every
+// handshake. A certificate is looked at in the handshake only: a stream outlives the end of its certificate, and of the
+// CA, until it is made anew.
+func (s *Server) ServeTLS(ctx context.Context, lis net.Listener, files *identity.Folder) error {
+	ctx, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		files.Watch(ctx)
+	}()
+	defer func() {
+		cancel()
+		<-watched
+	}()
+	return s.serve(ctx, lis, grpc.Creds(files.Server(identity.DataPlaneName)), grpc.ConnectionTimeout(handshakeMax))
+}
+
+// serve registers nothing but AggregatedDiscoveryService: no reflection, no unary Fetch.
+func (s *Server) serve(ctx context.Context, lis net.Listener, more ...grpc.ServerOption) error {
 	params := keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout, MaxConnectionAge: s.options.MaxConnectionAge}
-	g := grpc.NewServer(
+	g := grpc.NewServer(append([]grpc.ServerOption{
 		grpc.KeepaliveParams(params),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingTimeMin, PermitWithoutStream: true}),
 		grpc.MaxConcurrentStreams(streamsPerConnectionMax),
@@ -178,7 +208,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 		grpc.MaxSendMsgSize(MessageBytesMax),
 		grpc.WaitForHandlers(true),
 		grpc.ForceServerCodecV2(newCodec()),
-	)
+	}, more...)...)
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, &service{server: s})
 	served := make(chan error, 1)
 	go func() { served <- g.Serve(lis) }()

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 )
@@ -66,7 +67,9 @@ type Options struct {
 	Handler   Handler
 	// UserAgent is how the node calls its program; empty is that of the Go data plane.
 	UserAgent string
-	Log       *slog.Logger
+	// Credentials are what the connection is secured by; a unix socket, whose folder says who may come, needs none.
+	Credentials credentials.TransportCredentials
+	Log         *slog.Logger
 }
 
 // A Client is one proxy's side of the protocol.
@@ -92,6 +95,12 @@ type subscription struct {
 func New(o Options) (*Client, error) {
 	if o.NodeID == "" || o.Cluster == "" {
 		return nil, errors.New("node id and cluster must both be given")
+	}
+	if o.Credentials == nil {
+		if !strings.HasPrefix(o.Target, "unix:") {
+			return nil, fmt.Errorf("control plane %q: without certificates it is asked on a unix socket alone", o.Target)
+		}
+		o.Credentials = insecure.NewCredentials()
 	}
 	c := &Client{
 		options: o,
@@ -143,7 +152,7 @@ func (c *Client) subscription(typeURL string) *subscription {
 // Run keeps a stream open until ctx ends, and returns nil then. Its only error is a target that cannot be parsed.
 func (c *Client) Run(ctx context.Context) error {
 	conn, err := grpc.NewClient(c.options.Target,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(c.options.Credentials),
 		grpc.WithNoProxy(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(messageBytesMax)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),

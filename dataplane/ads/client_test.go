@@ -180,9 +180,18 @@ func TestProtocol(t *testing.T) {
 	s.expect(t, "named +z")
 }
 
+// TestPlaintextIsForUnixSockets: a target over a network needs certificates.
+func TestPlaintextIsForUnixSockets(t *testing.T) {
+	for _, target := range []string{"dns:///postern-controlplane:18000", "127.0.0.1:18000", ""} {
+		if _, err := New(Options{Target: target, NodeID: "id", Cluster: "cluster"}); err == nil {
+			t.Errorf("the target %q is taken", target)
+		}
+	}
+}
+
 // What changes before it can be told is told once, by its last word; asking again for what is subscribed is an ask.
 func TestPending(t *testing.T) {
-	c, err := New(Options{NodeID: "id", Cluster: "cluster"})
+	c, err := New(Options{Target: "unix:///ads.sock", NodeID: "id", Cluster: "cluster"})
 	if err != nil {
 		t.Fatal(err)
 	}
