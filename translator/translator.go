@@ -171,3 +171,13 @@ func namespaceTraits(w source.World) map[resolve.NamespaceKey]model.NamespaceTra
 	}
 	return out
 }
+
+// Same says whether two results are one: what WithEndpoints gives where nothing is other than before.
+func (r Result) Same(o Result) bool {
+	return sameSlice(r.Resources, o.Resources) && sameSlice(r.Diagnostics, o.Diagnostics)
+}
+
+// sameSlice compares by identity.
+func sameSlice[E any](a, b []E) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/postern-gateway/postern/controlplane/controller"
 	"github.com/postern-gateway/postern/controlplane/files"
 	"github.com/postern-gateway/postern/controlplane/names"
 	"github.com/postern-gateway/postern/controlplane/options"
@@ -68,7 +69,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	resolver, err := newResolver(c.DNSServers)
+	resolver, err := names.Asking(c.DNSServers)
 	if err != nil {
 		return err
 	}
@@ -207,7 +208,13 @@ func (r *runner) run(ctx context.Context) error {
 
 // translate has the world translated as the machine is now, and the names that it leads to resolved from now on.
 func (r *runner) translate(world source.World) translator.Result {
-	r.settings.Resolve.ExternalNames.Own = r.ownAddresses()
+	own, err := names.OwnAddresses()
+	if err != nil {
+		// The last ones count.
+		r.log.Warn("names outside of the cluster", "error", err)
+		own = r.settings.Resolve.ExternalNames.Own
+	}
+	r.settings.Resolve.ExternalNames.Own = own
 	result := translator.Translate(world, r.settings)
 	r.names.Want(result.Gateway.OutsideNames)
 	return result
@@ -222,7 +229,7 @@ func send(ctx context.Context, to chan<- change, c change) {
 
 // publish serves a result and reports, for a change that has a name, when it is live.
 func (r *runner) publish(ctx context.Context, group *errgroup.Group, result translator.Result, c change) error {
-	snapshot, err := Snapshot(result)
+	snapshot, err := controller.Snapshot(nil, result)
 	if err != nil {
 		return err
 	}

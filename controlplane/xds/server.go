@@ -124,6 +124,22 @@ func (s *Server) Wait(ctx context.Context, rev Revision) error {
 	})
 }
 
+// Accepted says whether proxies are connected and none of them refuses anything of what is served now.
+func (s *Server) Accepted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	connected := false
+	for st := range s.streams {
+		if st.present {
+			connected = true
+			if st.refusing() {
+				return false
+			}
+		}
+	}
+	return connected
+}
+
 // WaitConnected returns when at least n proxies are connected and have sent a request.
 func (s *Server) WaitConnected(ctx context.Context, n int) error {
 	return s.await(ctx, func() bool {

@@ -176,3 +176,20 @@ func (st *stream) ledger() ProxyState {
 	defer st.mu.Unlock()
 	return ProxyState{Node: st.node, Cluster: st.cluster, Connected: st.since, Types: st.state.types(), stream: st.id}
 }
+
+// refusing says whether the proxy has refused the version of anything that is to be served to it now.
+func (st *stream) refusing() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.state.snap == nil {
+		return false
+	}
+	for _, sub := range st.state.subs {
+		for name, version := range sub.refused {
+			if found := st.state.snap.find(sub.typeURL, name); sub.wants(name) && found.version == version {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postern-gateway/postern/controlplane/controller"
 	"github.com/postern-gateway/postern/controlplane/files"
 	"github.com/postern-gateway/postern/controlplane/options"
-	"github.com/postern-gateway/postern/controlplane/up"
 	"github.com/postern-gateway/postern/controlplane/xds"
 	"github.com/postern-gateway/postern/translator"
 )
@@ -89,7 +89,7 @@ func serve(folder string) error {
 	server := xds.New(xds.Options{OnSend: func(node string, s xds.Sent) { tell(event{Node: node, Sent: &s}) }})
 	ctx := context.Background()
 	publish := func() error {
-		snapshot, err := up.Snapshot(translator.Translate(state.World(), settings))
+		snapshot, err := controller.Snapshot(nil, translator.Translate(state.World(), settings))
 		if err != nil {
 			return err
 		}

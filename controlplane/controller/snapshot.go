@@ -1,4 +1,4 @@
-package up
+package controller
 
 import (
 	"fmt"
@@ -7,13 +7,14 @@ import (
 	"github.com/postern-gateway/postern/translator"
 )
 
-// Snapshot makes what the xDS server publishes of a translation. Its error is a resource of ours that is none.
-func Snapshot(result translator.Result) (*xds.Snapshot, error) {
+// Snapshot makes what the xDS server publishes of a translation; what is not other than in the snapshot before, which may
+// be nil, is taken over. Its error is a resource of ours that is none.
+func Snapshot(before *xds.Snapshot, result translator.Result) (*xds.Snapshot, error) {
 	resources := make([]xds.Resource, len(result.Resources))
 	for i, r := range result.Resources {
 		resources[i] = xds.Resource{TypeURL: r.TypeURL, Name: r.Name, Message: r.Message, Origins: r.Origins}
 	}
-	snapshot, err := xds.NewSnapshot(resources, result.Secret)
+	snapshot, err := before.Next(resources, result.Secret)
 	if err != nil {
 		return nil, fmt.Errorf("make a snapshot: %w", err)
 	}
