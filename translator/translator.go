@@ -37,6 +37,8 @@ type Settings struct {
 // Result is all that translation says of a world.
 type Result struct {
 	Gateway model.Gateway
+	// Served are the Ingresses that are chosen, sorted, whatever could be made of them.
+	Served []model.ObjectKey
 	// Resources are sorted by type and name. Certificates are not among them: see Secret.
 	Resources []envoy.Resource
 	// Diagnostics are sorted by place.
@@ -58,6 +60,7 @@ func Translate(w source.World, s Settings) Result {
 	ds := slices.Clone(w.Diagnostics)
 	in := resolve.Input{World: w, Services: serviceTraits(w), Namespaces: namespaceTraits(w), Settings: s.Resolve}
 	var annotations []diag.Annotation
+	var served []model.ObjectKey
 	for _, traits := range in.Namespaces {
 		ds = append(ds, traits.Diagnostics...)
 		annotations = append(annotations, traits.Annotated...)
@@ -69,6 +72,7 @@ func Translate(w source.World, s Settings) Result {
 			ds = append(ds, d)
 			continue
 		}
+		served = append(served, model.ObjectKey{Cluster: ing.Cluster, Namespace: ing.Namespace, Name: ing.Name})
 		reading := read(ing, class, dialectSettings(s))
 		in.Claims = append(in.Claims, reading.Claims...)
 		in.TLS = append(in.TLS, reading.TLS...)
@@ -78,7 +82,7 @@ func Translate(w source.World, s Settings) Result {
 	resolved := resolve.Resolve(in)
 	g := resolved.Gateway
 	r := Result{
-		Gateway: g, Resources: envoy.Render(g), secrets: certificateSecrets(g), endpoints: resolved.Endpoints,
+		Gateway: g, Served: served, Resources: envoy.Render(g), secrets: certificateSecrets(g), endpoints: resolved.Endpoints,
 		told: append(ds, resolved.Diagnostics...), read: append(annotations, serviceAnnotations(in, g)...),
 	}
 	return r.judge()
