@@ -82,7 +82,11 @@ func Bootstrap(c Config) *bootstrapv3.Bootstrap {
 		LdsConfig: adsSource(),
 		CdsConfig: adsSource(),
 	}
-	b.StaticResources = &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{socketCluster(xdsClusterName, c.XDSSocket)}}
+	control := grpcCluster(xdsClusterName, pipe(c.XDSSocket))
+	if c.XDS != nil {
+		control = remoteCluster(c)
+	}
+	b.StaticResources = &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{control}}
 	if c.AuthorizerSocket != "" {
 		b.StaticResources.Clusters = append(b.StaticResources.Clusters, AuthorizerCluster(c.AuthorizerSocket))
 	}
@@ -119,11 +123,11 @@ func adsSource() *corev3.ConfigSource {
 
 // AuthorizerCluster is the cluster that the control plane's ext_authz asks, at a unix socket.
 func AuthorizerCluster(socket string) *clusterv3.Cluster {
-	return socketCluster(authorizerClusterName, socket)
+	return grpcCluster(authorizerClusterName, pipe(socket))
 }
 
-// socketCluster is a gRPC server at a unix socket.
-func socketCluster(name, socket string) *clusterv3.Cluster {
+// grpcCluster is a gRPC server at an address.
+func grpcCluster(name string, address *corev3.Address) *clusterv3.Cluster {
 	http2 := &httpv3.HttpProtocolOptions{UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{
 		ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
 			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
@@ -140,14 +144,18 @@ func socketCluster(name, socket string) *clusterv3.Cluster {
 		ConnectTimeout:       durationpb.New(xdsConnectTimeout),
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{
 			ClusterName: name,
-			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
-				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: pipe(socket)}},
-			}}}},
+			Endpoints:   endpointAt(address),
 		},
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{
 			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": mustAny(http2),
 		},
 	}
+}
+
+func endpointAt(address *corev3.Address) []*endpointv3.LocalityLbEndpoints {
+	return []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
+		HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: address}},
+	}}}}
 }
 
 func runtimeLayers() *bootstrapv3.LayeredRuntime {

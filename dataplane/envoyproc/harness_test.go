@@ -49,6 +49,9 @@ type harness struct {
 	nacks       chan xds.NACK
 	failures    chan [2]string
 
+	// secured is set where the control plane is reached over TLS.
+	secured *securedFolders
+
 	mu       sync.Mutex
 	sent     []xds.Sent // guarded by mu
 	warnings []string   // of Envoy; guarded by mu
@@ -81,13 +84,24 @@ func newHarness(t testing.TB) *harness {
 	return h
 }
 
-// startServer starts a new control plane that knows nothing of an earlier one.
-func (h *harness) startServer() {
+// listen opens the control plane's listener and gives what serves it.
+func (h *harness) listen() func(context.Context) error {
 	h.t.Helper()
+	if h.secured != nil {
+		lis := h.secured.listen(h)
+		return func(ctx context.Context) error { return h.server.ServeTLS(ctx, lis, h.secured.server) }
+	}
 	lis, err := xds.ListenUnix(h.config.XDSSocket)
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	return func(ctx context.Context) error { return h.server.Serve(ctx, lis) }
+}
+
+// startServer starts a new control plane that knows nothing of an earlier one.
+func (h *harness) startServer() {
+	h.t.Helper()
+	serve := h.listen()
 	h.options.OnNACK = func(_ string, n xds.NACK) { h.nacks <- n }
 	h.options.OnSend = func(_ string, s xds.Sent) {
 		h.mu.Lock()
@@ -97,7 +111,7 @@ func (h *harness) startServer() {
 	h.server = xds.New(h.options)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- h.server.Serve(ctx, lis) }()
+	go func() { done <- serve(ctx) }()
 	h.stopServer = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -18,8 +18,6 @@ import (
 	"syscall"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protojson"
-
 	"github.com/postern-gateway/postern/dataplane/limits"
 )
 
@@ -49,6 +47,8 @@ type Config struct {
 	Folder string
 	// XDSSocket is the path of the control plane's unix socket.
 	XDSSocket string
+	// XDS, if set, is the control plane, in the place of XDSSocket.
+	XDS *Remote
 	// AuthorizerSocket is the path of the socket at which dataplane.RunAuthorizer answers; without it, routes that ask who
 	// the user is answer 503.
 	AuthorizerSocket string
@@ -128,20 +128,18 @@ func (c Config) prepare() (string, error) {
 	if err := os.Remove(c.AdminSocket()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("run Envoy: %w", err)
 	}
-	text, err := protojson.Marshal(Bootstrap(c))
-	if err != nil {
-		panic(fmt.Sprintf("envoyproc: %v", err))
+	if c.XDS != nil {
+		if err := c.writeSecrets(); err != nil {
+			return "", err
+		}
 	}
 	file := filepath.Join(c.Folder, "bootstrap.json")
-	if err := os.WriteFile(file, text, fileMode); err != nil {
-		return "", fmt.Errorf("run Envoy: %w", err)
-	}
-	return file, nil
+	return file, writeProto(file, Bootstrap(c))
 }
 
 func (c Config) arguments(file string) []string {
 	args := []string{"-c", file, "--disable-hot-restart", "--log-level", "warn", "--log-format", logFormat,
-		"--file-flush-interval-msec", strconv.Itoa(flushIntervalMs)}
+		"--file-flush-interval-msec", strconv.Itoa(flushIntervalMs), "--drain-strategy", "immediate"}
 	if c.Concurrency > 0 {
 		args = append(args, "--concurrency", strconv.Itoa(c.Concurrency))
 	}
