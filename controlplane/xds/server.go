@@ -73,6 +73,8 @@ type Server struct {
 	revision Revision
 	streams  map[*stream]struct{}
 	lastID   uint64
+	// answered counts the answers of streams that are gone, by type URL.
+	answered map[string]answers
 	// changed is closed and replaced whenever a stream comes, goes or settles.
 	changed chan struct{}
 }
@@ -85,7 +87,7 @@ func New(options Options) *Server {
 	if options.OnDemandMax <= 0 {
 		options.OnDemandMax = UnknownSNIMax
 	}
-	return &Server{options: options, orderWait: orderWaitMax, streams: map[*stream]struct{}{}, changed: make(chan struct{})}
+	return &Server{options: options, orderWait: orderWaitMax, streams: map[*stream]struct{}{}, answered: map[string]answers{}, changed: make(chan struct{})}
 }
 
 // Publish makes snap what is served. It waits for nobody: a proxy that is slow skips the revisions in between.
@@ -268,6 +270,7 @@ func (s *Server) leave(st *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.streams, st)
+	s.keepAnswers(st)
 	s.broadcast()
 }
 

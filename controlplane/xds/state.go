@@ -109,9 +109,11 @@ func (s *state) bound(sub *subscription, name string) {
 func (s *state) answer(sub *subscription, refusal *status.Status, now time.Time) *NACK {
 	f := sub.land(refusal == nil)
 	if refusal != nil {
+		sub.answered.nacks++
 		sub.lastNACK = newNACK(sub.typeURL, f, refusal.GetMessage(), now)
 		return sub.lastNACK
 	}
+	sub.answered.acks++
 	if sub.typeURL != resource.ClusterType && sub.typeURL != resource.ListenerType {
 		return nil
 	}

@@ -46,6 +46,7 @@ type subscription struct {
 	// blockedSince is when additions of this type began to wait for clusters and endpoints; zero if they do not.
 	blockedSince time.Time
 	lastNACK     *NACK
+	answered     answers
 	// queue holds the on-demand names, oldest first, and queued finds a name in it; only of the secrets.
 	queue  *list.List
 	queued map[string]*list.Element
