@@ -1,68 +1,21 @@
 package up
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/exec"
-	"strings"
-	"syscall"
 	"testing"
 
+	"github.com/postern-gateway/postern/controlplane/casetest/namespace"
 	"github.com/postern-gateway/postern/controlplane/names/dnstest"
 	"github.com/postern-gateway/postern/controlplane/options"
 )
 
-// namespaceVariable is set in the process that a test starts in a network namespace of its own.
-const namespaceVariable = "POSTERN_TEST_NAMESPACE"
-
-// inNamespace runs the test that calls it again, in a process with a network of its own in which 192.0.2.0/24 is local
-// without being an interface's; there it returns true. Where no such namespace can be made, the test is skipped; in CI
-// it fails.
-func inNamespace(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(namespaceVariable) != "" {
-		for _, args := range []string{"link set lo up", "route add local 192.0.2.0/24 dev lo"} {
-			if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
-				t.Skipf("ip %s: %v: %s", args, err, out)
-			}
-		}
-		return true
-	}
-	without := t.Skipf
-	if os.Getenv("CI") == "true" {
-		without = t.Fatalf
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*waitMax)
-	defer cancel()
-	c := exec.CommandContext(ctx, os.Args[0], "-test.v", "-test.run", "^"+t.Name()+"$")
-	c.Env = append(os.Environ(), namespaceVariable+"=1")
-	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	if os.Getuid() != 0 {
-		c.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		c.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
-	}
-	out, err := c.CombinedOutput()
-	if errors.Is(err, os.ErrPermission) || bytes.Contains(out, []byte("--- SKIP: "+t.Name()+" (")) {
-		without("this system lets us make no network namespace: %v\n%s", err, out)
-	}
-	t.Logf("%s", out)
-	if err != nil {
-		t.Error(err)
-	}
-	return false
-}
-
 // TestOutsideNameIsServed is the positive control of all that is refused: a name whose address is free to be connected to
 // is served by it, found by DNS, through both data planes, and what is refused beside it is not.
 func TestOutsideNameIsServed(t *testing.T) {
-	if !inNamespace(t) {
+	if !namespace.Test(t, namespace.Network{Local: []string{"192.0.2.0/24"}}) {
 		return
 	}
 	eachDataPlane(t, func(t *testing.T, dataPlane string) {
