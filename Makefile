@@ -13,7 +13,7 @@ GOTESTFLAGS ?=
 # Where `make test` and `make race` add go test's line of each package, for .ci/run.
 PACKAGES_FILE ?=
 ROOT_PACKAGES := ./... ./.ci/testreport
-# The first run of integration builds an API server.
+# The first run of integration builds an API server: make apiserver does that before.
 INTEGRATION_TIMEOUT := 30m
 # Beyond staticcheck's defaults: every package says what it is for.
 STATICCHECK_FLAGS := -checks inherit,ST1000
@@ -43,6 +43,15 @@ demo: build ## Run the example: DATA_PLANE=go (the default) or envoy; Ctrl-C end
 .PHONY: envoy
 envoy: ## Install the pinned Envoy into the cache and print its path (or yours: ENVOY=path)
 	@.ci/envoy
+
+.PHONY: apiserver
+apiserver: ## Build the tests' kube-apiserver and etcd into the cache and print their folder (minutes, once)
+	@cd integration && GOWORK=off go run ./cluster/apiserver build
+
+.PHONY: cluster
+cluster: ## Run that API server, with nothing behind it, and print a kubeconfig; Ctrl-C ends it
+	@cd integration && GOWORK=off go build -o ../bin/apiserver ./cluster/apiserver
+	@bin/apiserver
 
 .PHONY: test
 test: build bin/testreport ## Run every test, real Envoy included; list what was skipped and slow
