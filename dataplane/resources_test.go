@@ -132,8 +132,8 @@ func manager(t testing.TB, name string, trusted bool) *hcmv3.HttpConnectionManag
 		}},
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{mutations(name, trusted)},
 		HttpFilters: []*hcmv3.HttpFilter{
-			scriptFilter(t, "envoy.filters.http.lua", "prefix-v1"),
-			scriptFilter(t, "envoy.filters.http.lua.base", "base-v1"),
+			scriptFilter(t, "envoy.filters.http.lua", "prefix-v2"),
+			scriptFilter(t, "envoy.filters.http.lua.base", "base-v2"),
 			{Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{
 				TypedConfig: typed(&routerv3.Router{SuppressEnvoyHeaders: true}),
 			}},
@@ -282,7 +282,7 @@ func direct(m *routev3.RouteMatch, status uint32, headers ...*corev3.HeaderValue
 func underPrefix(r *routev3.Route, p string) *routev3.Route {
 	r.RequestHeadersToAdd = []*corev3.HeaderValueOption{set("x-forwarded-prefix", p, overwrite)}
 	r.TypedPerFilterConfig = map[string]*anypb.Any{"envoy.filters.http.lua": typed(&luav3.LuaPerRoute{
-		Override: &luav3.LuaPerRoute_Name{Name: "prefix-v1"},
+		Override: &luav3.LuaPerRoute_Name{Name: "prefix-v2"},
 		FilterContext: &structpb.Struct{Fields: map[string]*structpb.Value{
 			"prefix": structpb.NewStringValue(p),
 		}},
@@ -300,7 +300,7 @@ func withBase(r *routev3.Route, p string, inserts bool) *routev3.Route {
 		r.TypedPerFilterConfig = map[string]*anypb.Any{}
 	}
 	r.TypedPerFilterConfig["envoy.filters.http.lua.base"] = typed(&luav3.LuaPerRoute{
-		Override: &luav3.LuaPerRoute_Name{Name: "base-v1"}, FilterContext: &structpb.Struct{Fields: context},
+		Override: &luav3.LuaPerRoute_Name{Name: "base-v2"}, FilterContext: &structpb.Struct{Fields: context},
 	})
 	return r
 }

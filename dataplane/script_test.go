@@ -7,7 +7,7 @@ import (
 
 // scripted are values of Location and Set-Cookie that a backend behind the stripped prefix /k8s answers with, and what
 // the client gets. The client asked for the host K8s.Test:8080, the backend saw other.test. The Go data plane's reading
-// of prefix-v1 and the Lua source on Envoy must both pass.
+// of prefix-v2 and the Lua source on Envoy must both pass.
 var scripted = []struct{ header, from, to string }{
 	{"location", "/", "/k8s/"},
 	{"location", "/x?y#z", "/k8s/x?y#z"},

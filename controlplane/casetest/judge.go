@@ -189,7 +189,6 @@ func (j *explainJudge) answer(p Probe, story explain.Story, d explain.Decision) 
 	if d.Ask != nil {
 		if d = j.asked(*d.Ask, d, &a); d.Ask != nil {
 			d.ChangeResponse(a.Response)
-			rewriteResponse(d, authorityOf(p.URL), a.Response)
 			return a
 		}
 	}

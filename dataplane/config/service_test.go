@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// filtersJSON takes the place of prefix-v1 on a route.
+	// filtersJSON takes the place of prefix-v2 on a route.
 	filtersJSON = `"envoy.filters.http.buffer": {"@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute", "buffer": {"max_request_bytes": 1000}},
   "envoy.filters.http.stateful_session": ` + sessionJSON + `, "envoy.filters.http.lua": `
 	sessionJSON = `{"@type": "type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute", "stateful_session": {"session_state":

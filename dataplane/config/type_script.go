@@ -15,8 +15,8 @@ import (
 
 // The scripts that the Go data plane implements.
 const (
-	PrefixScript = "prefix-v1"
-	BaseScript   = "base-v1"
+	PrefixScript = "prefix-v2"
+	BaseScript   = "base-v2"
 	// RedirectScript is one of the filters of a URLRedirect.
 	RedirectScript = "redirect-v1"
 
@@ -28,9 +28,9 @@ const (
 
 // scriptSHA256 is each script's source, so that a changed script is refused, not guessed.
 var scriptSHA256 = map[string]string{
-	PrefixScript:      "8ec324c1dfd627e5315a4285e954483cc83a6199abb467fffd474f4957fd2420",
+	PrefixScript:      "2ab5d7b20bd4e0fca3028a3c765fedf7eb024145845b888e91d126d87c0ad694",
 	RedirectScript:    "e49f85c28e8914255f2d0566b4a169014cee3bed9dcec40bdce453d16e97b1b7",
-	BaseScript:        "27b8d816f54e97f5f164a994d7af120dcf7ae85bfe85676c50071b13c1870010",
+	BaseScript:        "6dd80d29943766747da48197a3a0839cea84579f8202990c2dbb51e2518aa2bb",
 	ErrorPagesScript:  "a81b5d411aef09200fc0b155e7cd23fb5302a0aab267bec45aef4bd554724df7",
 	ErrorBodyScript:   "b0aa9d9b5c157c467426f9240621b4fb0e244462e8bdb240449d1636f4240dd5",
 	CertificateScript: "4e67b93a5655bcd8cc6fba8c3b5afb7f7836db13b7d80c4603a40e754edba5e6",
@@ -38,13 +38,13 @@ var scriptSHA256 = map[string]string{
 
 // Scripts are what a route gives the scripts that it runs.
 type Scripts struct {
-	// Prefix is the filter context of prefix-v1; empty where the route does not run it.
+	// Prefix is the filter context of prefix-v2; empty where the route does not run it.
 	Prefix string
-	// Base is the filter context of base-v1; nil where the route does not run it.
+	// Base is the filter context of base-v2; nil where the route does not run it.
 	Base *Base
 }
 
-// Base is the filter context of base-v1.
+// Base is the filter context of base-v2.
 type Base struct {
 	// Prefix is as it stands in an HTML attribute.
 	Prefix string

@@ -39,8 +39,8 @@ func TestURLRedirectRefused(t *testing.T) {
 		{`\\1$`, `\\2`, "regex_value_rewrite.substitution: a backslash"},
 		{`"reading": 302`, `"reading": 200`, "filter_context: only"},
 		{`"reading": 302, `, ``, "filter_context: only"},
-		{`"name": "redirect-v1"`, `"name": "prefix-v1"`, "name: only redirect-v1"},
-		{`http.lua.redirect"`, `http.lua"`, "name: only prefix-v1"},
+		{`"name": "redirect-v1"`, `"name": "prefix-v2"`, "name: only redirect-v1"},
+		{`http.lua.redirect"`, `http.lua"`, "name: only prefix-v2"},
 	} {
 		if !strings.Contains(urlRoutesJSON, row.old) {
 			t.Fatalf("no %q to spoil", row.old)

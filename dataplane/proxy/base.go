@@ -8,10 +8,10 @@ import (
 	"github.com/postern-gateway/postern/dataplane/config"
 )
 
-// pageLookedAtMax is how many bytes of a page base-v1 looks at.
+// pageLookedAtMax is how many bytes of a page base-v2 looks at.
 const pageLookedAtMax = 64 * 1024
 
-// rewriteBase is the script base-v1 in Go: it puts the base element of a page under the prefix that the route stripped.
+// rewriteBase is the script base-v2 in Go: it puts the base element of a page under the prefix that the route stripped.
 // docs/design/rewrite-base.md says what it does; the pages of its test go through the Lua source on Envoy too.
 func rewriteBase(b *config.Base, response *http.Response) {
 	if changeable(response) {

@@ -29,9 +29,7 @@ func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
 
 // forward sends the request to its cluster and copies the answer back as it comes.
 func (x *exchange) forward(f *config.Forward) {
-	if most := x.route.Filters.RequestBytesMax; most > 0 && !x.hold(most) {
-		return
-	}
+	x.passedOn = true
 	cluster := draw(f.Clusters)
 	up := x.snapshot.upstreams[cluster.Name]
 	if up == nil {

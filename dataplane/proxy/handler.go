@@ -24,8 +24,8 @@ type exchange struct {
 	path      string // normalised, with the query
 	upgrade   upgradeKind
 	route     *config.Route
-	// beforeScripts says that the answer comes of a filter before the scripts, which have not seen the request then.
-	beforeScripts bool
+	// passedOn says that the request came to the scripts, which stand behind all filters that may answer by themselves.
+	passedOn bool
 	errors        errorPages
 }
 
@@ -119,6 +119,9 @@ func (x *exchange) serveBy(f *config.Forward) {
 		passCertificate(h, *passed, x.shown())
 	}
 	if x.route.Filters.Authorize != nil && !x.authorize() {
+		return
+	}
+	if most := x.route.Filters.RequestBytesMax; most > 0 && !x.hold(most) {
 		return
 	}
 	if !x.withinLimits() {
@@ -281,15 +284,12 @@ func (x *exchange) replyByRoute(status int, v config.Values) {
 	x.reply(status)
 }
 
-// respond changes the headers of an answer as the route says, then runs its script: the order of Envoy's filters.
+// respond changes the headers of an answer as the route says, then runs its script: the order of Envoy's filters. The
+// script leaves alone what did not come to it as a request.
 func (x *exchange) respond(h http.Header, v config.Values) {
 	change(h, x.route.ResponseHeadersToRemove, x.route.ResponseHeadersToAdd, v)
-	if prefix := x.route.Filters.Scripts.Prefix; prefix != "" {
-		authority := x.authority
-		if x.beforeScripts {
-			authority = ""
-		}
-		prefixV1(h, prefix, authority)
+	if prefix := x.route.Filters.Scripts.Prefix; prefix != "" && x.passedOn {
+		prefixV2(h, prefix, x.authority)
 	}
 }
 

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// prefixV1 is the script prefix-v1 in Go: it puts Location and cookie paths of a response under prefix. authority is
+// prefixV2 is the script prefix-v2 in Go: it puts Location and cookie paths of a response under prefix. authority is
 // what the client asked for, before any rewrite. docs/design/xds.md says what it does; the table of its test is run
 // through the Lua source on Envoy too.
-func prefixV1(h http.Header, prefix, authority string) {
+func prefixV2(h http.Header, prefix, authority string) {
 	for i, value := range h["Location"] {
 		h["Location"][i] = prefixLocation(value, prefix, authority)
 	}

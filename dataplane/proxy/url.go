@@ -33,7 +33,6 @@ func (x *exchange) redirectsURL() bool {
 	if status == redirect.Reading || status == redirect.Other {
 		x.w.Header().Set("Location", url)
 	}
-	x.beforeScripts = true
 	x.replyBeforeRoute(status)
 	return true
 }

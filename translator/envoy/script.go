@@ -12,9 +12,9 @@ import (
 // The names of the scripts.
 const (
 	// PrefixScript puts Location and cookie paths of a response under a prefix.
-	PrefixScript = "prefix-v1"
+	PrefixScript = "prefix-v2"
 	// BaseScript puts the base element of a page under a prefix.
-	BaseScript = "base-v1"
+	BaseScript = "base-v2"
 	// ErrorPagesScript puts another backend's page in an error's place, once ErrorBodyScript has emptied it.
 	ErrorPagesScript = "error-pages-v1"
 	ErrorBodyScript  = "error-body-v1"
@@ -36,10 +36,10 @@ const (
 // A script is constant: what a route adds to it travels in that route's filter context. A changed script gets a new
 // name, so that a data plane which knows the old one by its hash refuses the new one rather than guess.
 //
-//go:embed scripts/prefix-v1.lua
+//go:embed scripts/prefix-v2.lua
 var prefixScript string
 
-//go:embed scripts/base-v1.lua
+//go:embed scripts/base-v2.lua
 var baseScript string
 
 //go:embed scripts/redirect-v1.lua

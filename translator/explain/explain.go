@@ -348,7 +348,7 @@ func (n *narrator) noteOnPrefix(strip model.Strip) {
 			"asks outside of it and misses this route; relative links work, and so does an app that honours X-Forwarded-Prefix; "+
 			"postern.dev/rewrite-base: \"true\" changes such a base", prefix)
 	}
-	n.note("in responses, Location and the Path of Set-Cookie are put under %s; a cookie without Path and a __Host- cookie are left alone", prefix)
+	n.note("in what it answers, Location and the Path of Set-Cookie are put under %s; a cookie without Path and a __Host- cookie are left alone", prefix)
 }
 
 // touching are the diagnostics about what the origins name: the same field, one around it or one within it.

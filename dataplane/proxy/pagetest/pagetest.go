@@ -1,4 +1,4 @@
-// Package pagetest holds the pages by which the two readings of the script base-v1 are judged, the Go data plane's and
+// Package pagetest holds the pages by which the two readings of the script base-v2 are judged, the Go data plane's and
 // the Lua source on Envoy: a table with what must come of each, and random ones on which both must agree.
 package pagetest
 

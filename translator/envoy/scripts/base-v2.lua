@@ -1,8 +1,11 @@
--- base-v1 puts the base element of a page under the path prefix that the route stripped: <base href="/app/"> becomes
+-- base-v2 puts the base element of a page under the path prefix that the route stripped: <base href="/app/"> becomes
 -- <base href="/k8s/app/">. With insert, a page without one gets <base href="/k8s/"> too.
 -- The route's filter_context holds prefix ("/k8s", as it is written in an attribute's value) and insert (true, or not
--- there). The text is constant: a change of behaviour is a new name, because data planes without Lua know a script by
+-- there). What a filter answers by itself, as the authorizer does with a page to log in by, is no page of the backend's
+-- and is left alone. The text is constant: a change of behaviour is a new name, because data planes without Lua know a script by
 -- name and SHA-256. docs/design/rewrite-base.md says what it does and why.
+
+local namespace = "postern.base-v2"
 
 -- limit is how many bytes of a page are looked at.
 local limit = 65536
@@ -317,7 +320,15 @@ local function prepare(headers)
   return true
 end
 
+-- A request that comes here is passed on: all filters that may answer stand before.
+function envoy_on_request(handle)
+  handle:streamInfo():dynamicMetadata():set(namespace, "passed", true)
+end
+
 function envoy_on_response(handle)
+  if handle:streamInfo():dynamicMetadata():get(namespace) == nil then
+    return
+  end
   local context = handle:filterContext()
   local prefix, inserts = context:get("prefix"), context:get("insert")
   if prefix == nil or prefix == "" or not prepare(handle:headers()) then

@@ -1,8 +1,9 @@
--- prefix-v1 puts a response's Location and cookie paths back under the path prefix that the route stripped.
+-- prefix-v2 puts a response's Location and cookie paths back under the path prefix that the route stripped.
+-- What a filter answers by itself, as the authorizer does, is about the client's own paths and is left alone.
 -- The prefix comes from the route's filter_context ({prefix: "/k8s"}). The text is constant: a change of behaviour
 -- is a new name, because data planes without Lua know a script by name and SHA-256.
 
-local namespace = "postern.prefix-v1"
+local namespace = "postern.prefix-v2"
 
 -- under tells whether path is the prefix or begins with it at an element boundary; ends holds the characters that,
 -- besides "/", end an element.
@@ -79,7 +80,8 @@ local function each(headers, name, change)
   end
 end
 
--- The router may rewrite :authority for the backend, and a Location is compared with what the client asked for.
+-- The router may rewrite :authority for the backend, and a Location is compared with what the client asked for. A request
+-- that comes here is passed on: all filters that may answer stand before.
 function envoy_on_request(handle)
   handle:streamInfo():dynamicMetadata():set(namespace, "authority", handle:headers():get(":authority") or "")
 end
@@ -89,7 +91,10 @@ function envoy_on_response(handle)
   if prefix == nil or prefix == "" then
     return
   end
-  local saved = handle:streamInfo():dynamicMetadata():get(namespace) or {}
+  local saved = handle:streamInfo():dynamicMetadata():get(namespace)
+  if saved == nil then
+    return
+  end
   local headers = handle:headers()
   each(headers, "location", function(value) return location(value, prefix, saved.authority or "") end)
   each(headers, "set-cookie", function(value) return cookie(value, prefix) end)
