@@ -36,6 +36,9 @@ type Options struct {
 	Listen func(network, address string) (net.Listener, error)
 	// DrainTimeout is how long requests in flight may take after ctx has ended; 0 is 5 s.
 	DrainTimeout time.Duration
+	// Drain, if set, is closed when the proxy shall take no new connections and end those that it has, each with an answer.
+	// Run returns when the last is gone.
+	Drain <-chan struct{}
 	// ConnectionsMax is how many connections of clients are open at once; 0 is as many as limits.Connections says.
 	ConnectionsMax int
 }
@@ -68,6 +71,10 @@ func Run(ctx context.Context, o Options) error {
 	case err = <-p.Failed():
 		cancel()
 		<-ended
+	case <-o.Drain:
+		p.Drain(ctx)
+		cancel()
+		err = <-ended
 	}
 	p.Close()
 	return err

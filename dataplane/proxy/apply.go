@@ -111,7 +111,7 @@ func one[T any](typeURL string, r *discoveryv3.Resource, decode func(string, *an
 // setListener updates a listener in place where its address stays, once all that it names is there; else a new socket
 // takes over from the old.
 func (p *Proxy) setListener(name string, l config.Listener) error {
-	if e := p.edges[name]; e != nil && !e.at(&l) {
+	if e := p.edges[name]; e != nil && !e.at(&l) && !p.draining.Load() {
 		moved, err := p.openEdge(&l)
 		if err != nil {
 			return err

@@ -282,6 +282,9 @@ func (e *edge) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.manager = &chain.HTTP
+	if e.proxy.draining.Load() && r.Header.Get("Upgrade") == "" {
+		w.Header().Set("Connection", "close") // over HTTP/2, net/http makes it a GOAWAY
+	}
 	x.serve()
 }
 

@@ -72,9 +72,11 @@ type Proxy struct {
 	inFlight   sync.WaitGroup
 	// connections counts those of clients that are open.
 	connections atomic.Int64
-	closing     sync.WaitGroup // edges that were taken away
-	failed      chan error     // capacity 1
-	warmUp      *time.Timer
+	// draining has answers end their connections, and no socket be opened.
+	draining atomic.Bool
+	closing  sync.WaitGroup // edges that were taken away
+	failed   chan error     // capacity 1
+	warmUp   *time.Timer
 
 	mu          sync.Mutex                  // guards what follows, contents too
 	listeners   map[string]*config.Listener // as last accepted; an edge goes on with its own until all is there
@@ -160,7 +162,7 @@ func (p *Proxy) publish() {
 // until every cluster has its endpoints and secrets, so that a start is not a burst of 503. It tells whether any listener that was
 // in force has changed. p.mu is held.
 func (p *Proxy) listen() bool {
-	if p.closed || !p.ready && !p.warm && !p.complete() {
+	if p.closed || p.draining.Load() || !p.ready && !p.warm && !p.complete() {
 		return false
 	}
 	opened, changed := false, false

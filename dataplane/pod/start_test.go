@@ -1,0 +1,249 @@
+package pod_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc"
+
+	"github.com/postern-gateway/postern/controlplane/casetest/live"
+	"github.com/postern-gateway/postern/dataplane/envoyproc"
+	"github.com/postern-gateway/postern/dataplane/identity"
+	"github.com/postern-gateway/postern/dataplane/pod"
+)
+
+// unreadyLooks is how often a data plane without a configuration is looked at.
+const unreadyLooks = 200
+
+// TestStartWithoutAControlPlane: until there is a configuration a data plane is not ready, whatever keeps it from one, and
+// soon after it is.
+func TestStartWithoutAControlPlane(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		// instead is who is there in the control plane's place, until it is stopped; met waits until the data plane has been there.
+		instead func(s *site) (met, stop func())
+	}{
+		{"nobody", func(*site) (met, stop func()) { return func() {}, func() {} }},
+		{"one who takes connections and says nothing", (*site).silent},
+		{"one who answers no request", (*site).deaf},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			eachDataPlane(t, func(t *testing.T, dataPlane string) {
+				s := newSite(t)
+				p := s.prepare(dataPlane)
+				met, stop := tt.instead(s)
+				p.start()
+				p.awaitHealth("/healthz", http.StatusOK)
+				met()
+				for range unreadyLooks {
+					if status, text := p.health("/readyz"); status != http.StatusServiceUnavailable {
+						t.Fatalf("/readyz says %d %s", status, text)
+					}
+				}
+				if err := p.get(); err == nil {
+					t.Error("it serves without a configuration")
+				}
+				stop()
+				s.controlPlane(s.publication(p.http, p.https))
+				p.awaitHealth("/readyz", http.StatusOK)
+				if err := p.get(); err != nil {
+					t.Errorf("ready, and %v", err)
+				}
+			})
+		})
+	}
+}
+
+// silent takes connections and answers nothing, not even a handshake.
+func (s *site) silent() (met, stop func()) {
+	lis, err := net.Listen("tcp", s.xds)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	came := make(chan struct{})
+	var once sync.Once
+	var held sync.WaitGroup
+	held.Go(func() {
+		var conns []net.Conn
+		for {
+			conn, err := lis.Accept()
+			if err != nil {
+				break
+			}
+			conns = append(conns, conn)
+			once.Do(func() { close(came) })
+		}
+		for _, conn := range conns {
+			_ = conn.Close()
+		}
+	})
+	return func() { <-came }, func() {
+		_ = lis.Close()
+		held.Wait()
+	}
+}
+
+// mute is a control plane that takes streams and sends nothing.
+type mute struct {
+	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
+	came chan struct{}
+	once sync.Once
+}
+
+func (m *mute) DeltaAggregatedResources(stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
+	if _, err := stream.Recv(); err != nil {
+		return err
+	}
+	m.once.Do(func() { close(m.came) })
+	<-stream.Context().Done()
+	return nil
+}
+
+func (s *site) deaf() (met, stop func()) {
+	lis, err := net.Listen("tcp", s.xds)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	m := &mute{came: make(chan struct{})}
+	g := grpc.NewServer(grpc.Creds(s.files().Server(identity.DataPlaneName)))
+	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, m)
+	done := make(chan error, 1)
+	go func() { done <- g.Serve(lis) }()
+	return func() { <-m.came }, func() {
+		g.Stop()
+		<-done
+	}
+}
+
+// TestStaysReady: when the control plane goes away, the data plane serves on and says so.
+func TestStaysReady(t *testing.T) {
+	eachDataPlane(t, func(t *testing.T, dataPlane string) {
+		s := newSite(t)
+		p := s.prepare(dataPlane)
+		stop := s.controlPlane(s.publication(p.http, p.https))
+		p.start()
+		p.awaitHealth("/readyz", http.StatusOK)
+		stop()
+		eventually(t, "the loss", func() error {
+			if words := p.words(); !strings.Contains(words, "control plane lost") && !strings.Contains(words, "config stream to postern-xds closed") {
+				return fmt.Errorf("it says %s", words)
+			}
+			return nil
+		})
+		if status, text := p.health("/readyz"); status != http.StatusOK {
+			t.Errorf("/readyz says %d %s", status, text)
+		}
+		if err := p.get(); err != nil {
+			t.Error(err)
+		}
+		_, text := p.health("/metrics")
+		for _, want := range []string{"postern_dataplane_ready 1\n", "postern_dataplane_xds_certificate_not_after_seconds "} {
+			if !strings.Contains(text, want) {
+				t.Errorf("/metrics lacks %q", want)
+			}
+		}
+		if dataPlane == pod.Envoy && !strings.Contains(text, "envoy_server_live{} 1") {
+			t.Error("/metrics lacks Envoy's")
+		}
+	})
+}
+
+// TestOnlyStatisticsOfEnvoy: by no spelling of a path does the health port give more of Envoy's admin interface.
+func TestOnlyStatisticsOfEnvoy(t *testing.T) {
+	live.NeedEnvoy(t)
+	p := ready(t, pod.Envoy, func(*pod.Config) {})
+	for _, path := range []string{"/config_dump", "/metrics/../config_dump", "/metrics/%2e%2e/config_dump", "/metrics%2f..%2fconfig_dump",
+		"//config_dump", "/metrics?/config_dump", "/server_info", "/quitquitquit", "/stats/prometheus", "/stats/prometheus/../../certs"} {
+		conn, err := net.Dial("tcp", p.config.Health)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", path); err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		buffer := make([]byte, 64<<10)
+		for {
+			n, err := conn.Read(buffer)
+			text.Write(buffer[:n])
+			if err != nil {
+				break
+			}
+		}
+		_ = conn.Close()
+		if strings.Contains(text.String(), "bootstrap") || strings.Contains(text.String(), "hot_restart_version") || strings.Contains(text.String(), "serial_number") {
+			t.Errorf("GET %s gives %s", path, text.String())
+		}
+	}
+	if status, _ := p.health("/readyz"); status != http.StatusOK {
+		t.Errorf("afterwards /readyz says %d", status)
+	}
+}
+
+// TestEnvoyDies: the process ends with what Envoy last said, so that the pod is started again.
+func TestEnvoyDies(t *testing.T) {
+	live.NeedEnvoy(t)
+	p := ready(t, pod.Envoy, func(*pod.Config) {})
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.command.Process.Pid, p.command.Process.Pid))
+	if err != nil {
+		t.Skip(err)
+	}
+	pids := strings.Fields(string(children))
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.command.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range tasks {
+		if text, err := os.ReadFile(file); err == nil {
+			pids = append(pids, strings.Fields(string(text))...)
+		}
+	}
+	if len(pids) == 0 {
+		t.Fatal("the process has no child")
+	}
+	pid, err := strconv.Atoi(pids[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	p.awaitEnd()
+	if p.err == nil || !strings.Contains(p.words(), "the Envoy process ended (signal: killed)") {
+		t.Errorf("it ends with %v and says\n%s", p.err, p.words())
+	}
+}
+
+// TestListenersWithoutRoutesAreNotReady: where routes do not come, Envoy opens its listeners without any after 15 s and is
+// live. Nobody is to be sent there.
+func TestListenersWithoutRoutesAreNotReady(t *testing.T) {
+	live.NeedEnvoy(t)
+	s := newSite(t)
+	p := s.prepare(pod.Envoy)
+	stop := s.controlPlane(s.withoutRoutes(p.http, p.https))
+	p.start()
+	envoy := envoyproc.Config{Folder: filepath.Join(p.config.Folder, "postern", "envoy")}
+	eventually(t, "Envoy", func() error {
+		stats, err := envoy.Stats(context.Background())
+		if err == nil && stats["server.state"] != 0 || stats["listener_manager.total_listeners_active"] == 0 {
+			err = fmt.Errorf("it is in state %d", stats["server.state"])
+		}
+		return err
+	})
+	if status, text := p.health("/readyz"); status != http.StatusServiceUnavailable {
+		t.Errorf("/readyz says %d %s", status, text)
+	}
+	stop()
+	s.controlPlane(s.publication(p.http, p.https))
+	p.awaitHealth("/readyz", http.StatusOK)
+}
