@@ -1,0 +1,55 @@
+{{/* Values that cannot be meant, or that nothing stands behind yet, are refused: ignored, they would open what was to be closed. */}}
+{{- define "postern.refuse" -}}
+{{- $v := .Values -}}
+{{- if $v.dashboard.enabled }}
+{{- fail "dashboard.enabled: there is no web page yet; leave it false. postern explain says where a URL goes" }}
+{{- end }}
+{{- if $v.entries.https.enforced }}
+{{- fail "entries.https.enforced: a redirect of the whole http entry does not exist yet; write traefik.ingress.kubernetes.io/redirect-entry-point: https (or ssl-redirect) on each Ingress" }}
+{{- end }}
+{{- if $v.entries.allowedClients }}
+{{- fail "entries.allowedClients: a list of clients for the whole entry does not exist yet; write traefik.ingress.kubernetes.io/whitelist-source-range on each Ingress, or dataPlane.service.loadBalancerSourceRanges" }}
+{{- end }}
+{{- if $v.accessLog.enabled }}
+{{- fail "accessLog.enabled: there is no access log yet; leave it false" }}
+{{- end }}
+{{- if not (or $v.entries.http.enabled $v.entries.https.enabled) }}
+{{- fail "entries.http.enabled and entries.https.enabled are both false, so nothing would be served" }}
+{{- end }}
+{{- range $entry, $port := $v.dataPlane.hostPort }}
+{{- if and $port.enabled (not (get $v.entries $entry).enabled) }}
+{{- fail (printf "dataPlane.hostPort.%s.enabled: the entry is closed by entries.%s.enabled" $entry $entry) }}
+{{- end }}
+{{- end }}
+{{- if and $v.dataPlane.autoscaling.enabled (eq $v.dataPlane.kind "DaemonSet") }}
+{{- fail "dataPlane.autoscaling.enabled: a DaemonSet has one pod on each node; write dataPlane.kind: Deployment" }}
+{{- end }}
+{{- $a := $v.dataPlane.autoscaling }}
+{{- if and $a.enabled (gt (int $a.minReplicas) (int $a.maxReplicas)) }}
+{{- fail "dataPlane.autoscaling: minReplicas is greater than maxReplicas" }}
+{{- end }}
+{{- if and $a.enabled (not (or $a.targetCPUUtilizationPercentage $a.targetMemoryUtilizationPercentage)) }}
+{{- fail "dataPlane.autoscaling.enabled: give targetCPUUtilizationPercentage or targetMemoryUtilizationPercentage" }}
+{{- end }}
+{{- $d := $v.entries.https.defaultCertificate }}
+{{- if and $d.secret $d.folder }}
+{{- fail "entries.https.defaultCertificate: give secret or folder, not both" }}
+{{- end }}
+{{- $mounted := list }}
+{{- range $v.controlPlane.extraVolumeMounts }}{{ $mounted = append $mounted .mountPath }}{{ end }}
+{{- if and $d.folder (not (has $d.folder $mounted)) }}
+{{- fail (printf "entries.https.defaultCertificate.folder: nothing is mounted at %s; the control plane reads it, so mount it by controlPlane.extraVolumes and controlPlane.extraVolumeMounts" $d.folder) }}
+{{- end }}
+{{- if and $v.status.service $v.status.addresses }}
+{{- fail "status: give service or addresses, not both" }}
+{{- end }}
+{{- if and $v.watch.namespaces $d.secret (not (has (splitList "/" $d.secret | first) $v.watch.namespaces)) }}
+{{- fail (printf "entries.https.defaultCertificate.secret: the namespace of %s is not among watch.namespaces" $d.secret) }}
+{{- end }}
+{{- if and (not $v.controlPlane.serviceAccount.create) (not $v.controlPlane.serviceAccount.name) }}
+{{- fail "controlPlane.serviceAccount.create is false: give its name" }}
+{{- end }}
+{{- if and $v.metrics.serviceMonitor.enabled (not $v.metrics.enabled) }}
+{{- fail "metrics.serviceMonitor.enabled: metrics.enabled is false, so there is nothing to read" }}
+{{- end }}
+{{- end }}
