@@ -14,14 +14,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"github.com/spf13/pflag"
 	"go.uber.org/goleak"
 
@@ -36,7 +34,6 @@ import (
 	"github.com/postern-gateway/postern/dataplane/identity"
 	"github.com/postern-gateway/postern/dataplane/pod"
 	"github.com/postern-gateway/postern/translator"
-	"github.com/postern-gateway/postern/translator/envoy"
 )
 
 const (
@@ -134,18 +131,6 @@ func (s *site) files() *identity.Folder {
 func (s *site) publication(httpAddress, httpsAddress string) *xds.Snapshot {
 	s.t.Helper()
 	snapshot, err := up.Snapshot(s.translated(httpAddress, httpsAddress))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return snapshot
-}
-
-// withoutRoutes is that, but for every route configuration.
-func (s *site) withoutRoutes(httpAddress, httpsAddress string) *xds.Snapshot {
-	s.t.Helper()
-	result := s.translated(httpAddress, httpsAddress)
-	result.Resources = slices.DeleteFunc(result.Resources, func(r envoy.Resource) bool { return r.TypeURL == resource.RouteType })
-	snapshot, err := up.Snapshot(result)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,12 +15,15 @@ import (
 	"testing"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
 	"github.com/postern-gateway/postern/dataplane/envoyproc"
 	"github.com/postern-gateway/postern/dataplane/identity"
 	"github.com/postern-gateway/postern/dataplane/pod"
+	"github.com/postern-gateway/postern/translator/envoy"
 )
 
 // unreadyLooks is how often a data plane without a configuration is looked at.
@@ -93,33 +97,55 @@ func (s *site) silent() (met, stop func()) {
 	}
 }
 
-// mute is a control plane that takes streams and sends nothing.
-type mute struct {
+// partial is a control plane that takes streams and sends the resources that it has of the types of which all are asked for.
+type partial struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
-	came chan struct{}
-	once sync.Once
+	resources []envoy.Resource
+	came      chan struct{}
+	once      sync.Once
 }
 
-func (m *mute) DeltaAggregatedResources(stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
-	if _, err := stream.Recv(); err != nil {
-		return err
+func (p *partial) DeltaAggregatedResources(stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
+	for {
+		request, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		p.once.Do(func() { close(p.came) })
+		response := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: request.GetTypeUrl(), Nonce: "1"}
+		for _, r := range p.resources {
+			if r.TypeURL != request.GetTypeUrl() {
+				continue
+			}
+			packed, err := anypb.New(r.Message)
+			if err != nil {
+				return err
+			}
+			response.Resources = append(response.Resources, &discoveryv3.Resource{Name: r.Name, Version: "1", Resource: packed})
+		}
+		if request.GetResponseNonce() != "" || len(response.GetResources()) == 0 {
+			continue
+		}
+		if err := stream.Send(response); err != nil {
+			return err
+		}
 	}
-	m.once.Do(func() { close(m.came) })
-	<-stream.Context().Done()
-	return nil
 }
 
-func (s *site) deaf() (met, stop func()) {
+// deaf answers no request.
+func (s *site) deaf() (met, stop func()) { return s.partly(nil) }
+
+func (s *site) partly(resources []envoy.Resource) (met, stop func()) {
 	lis, err := net.Listen("tcp", s.xds)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	m := &mute{came: make(chan struct{})}
+	p := &partial{came: make(chan struct{}), resources: resources}
 	g := grpc.NewServer(grpc.Creds(s.files().Server(identity.DataPlaneName)))
-	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, m)
+	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, p)
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(lis) }()
-	return func() { <-m.came }, func() {
+	return func() { <-p.came }, func() {
 		g.Stop()
 		<-done
 	}
@@ -230,13 +256,16 @@ func TestListenersWithoutRoutesAreNotReady(t *testing.T) {
 	live.NeedEnvoy(t)
 	s := newSite(t)
 	p := s.prepare(pod.Envoy)
-	stop := s.controlPlane(s.withoutRoutes(p.http, p.https))
+	all := s.translated(p.http, p.https).Resources
+	_, stop := s.partly(slices.DeleteFunc(all, func(r envoy.Resource) bool {
+		return r.TypeURL != resource.ListenerType && r.TypeURL != resource.ClusterType
+	}))
 	p.start()
-	envoy := envoyproc.Config{Folder: filepath.Join(p.config.Folder, "postern", "envoy")}
+	admin := envoyproc.Config{Folder: filepath.Join(p.config.Folder, "postern", "envoy")}
 	eventually(t, "Envoy", func() error {
-		stats, err := envoy.Stats(context.Background())
-		if err == nil && stats["server.state"] != 0 || stats["listener_manager.total_listeners_active"] == 0 {
-			err = fmt.Errorf("it is in state %d", stats["server.state"])
+		stats, err := admin.Stats(context.Background())
+		if state, known := stats["server.state"]; err == nil && (!known || state != 0 || stats["listener_manager.workers_started"] == 0) {
+			err = fmt.Errorf("it is in state %d", state)
 		}
 		return err
 	})
