@@ -10,11 +10,13 @@ import (
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
 	"github.com/postern-gateway/postern/dataplane/ads"
+	"github.com/postern-gateway/postern/dataplane/inflight"
 	"github.com/postern-gateway/postern/dataplane/proxy"
 )
 
@@ -35,7 +37,7 @@ type AuthorizerOptions struct {
 	OnUpstreamFailure func(cluster, reason string)
 }
 
-// RunAuthorizer answers an Envoy's ext_authz until ctx ends, as the Go data plane does within itself.
+// RunAuthorizer answers an Envoy's ext_authz and ext_proc until ctx ends, as the Go data plane does within itself.
 func RunAuthorizer(ctx context.Context, o AuthorizerOptions) error {
 	p := proxy.New(proxy.Options{Log: o.Log, OnUpstreamFailure: o.OnUpstreamFailure, ClustersByName: true})
 	late := &lateRemovals{to: p, pending: map[[2]string]*time.Timer{}, held: map[[2]string]bool{}}
@@ -49,6 +51,7 @@ func RunAuthorizer(ctx context.Context, o AuthorizerOptions) error {
 	p.Start(client)
 	g := grpc.NewServer()
 	authv3.RegisterAuthorizationServer(g, p.Authorizer())
+	extprocv3.RegisterExternalProcessorServer(g, p.InFlight())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return client.Run(ctx) })
 	group.Go(func() error {
@@ -59,13 +62,25 @@ func RunAuthorizer(ctx context.Context, o AuthorizerOptions) error {
 	})
 	group.Go(func() error {
 		<-ctx.Done()
-		g.Stop()
+		stopWell(g, p.InFlight())
 		return nil
 	})
 	err = group.Wait()
 	late.stop()
 	p.Close()
 	return err
+}
+
+// stopMax is how long requests that are being decided about may take when an authorizer stops.
+const stopMax = 2 * time.Second
+
+// stopWell ends the streams of requests that an Envoy still answers, so that it goes on with them; of streams that break off it
+// would break off the requests.
+func stopWell(g *grpc.Server, bounds *inflight.Limiter) {
+	bounds.End()
+	late := time.AfterFunc(stopMax, g.Stop)
+	defer late.Stop()
+	g.GracefulStop()
 }
 
 // removalDelay is how long what the control plane takes back is kept: the Envoy is told of its new routes on a stream of

@@ -9,3 +9,6 @@ import (
 
 // TestRateLimits asks the Go data plane for more than it may give.
 func TestRateLimits(t *testing.T) { limits.Run(t, live.Go) }
+
+// TestInFlight asks it for more than it may answer at once.
+func TestInFlight(t *testing.T) { limits.RunInFlight(t, live.Go) }

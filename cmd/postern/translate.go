@@ -80,7 +80,7 @@ func rendered(in translated, format string, tell io.Writer) ([]byte, error) {
 		fmt.Fprintln(tell, "this system has no CAs: backends that speak https need --upstream-ca FILE, and answer 503 without")
 	}
 	if asks := static.Authorizing(b); asks > 0 {
-		fmt.Fprintf(tell, "who the user is, a process beside Envoy decides, and a file has none: %d routes answer 503 (docs/design/authorization.md)\n", asks)
+		fmt.Fprintf(tell, "who the user is, and how many requests are answered at once, a process beside Envoy decides, and a file has none: %d routes answer 503 (docs/design/authorization.md)\n", asks)
 	}
 	if names := in.result.Gateway.OutsideNames; len(names) > 0 {
 		fmt.Fprintf(tell, "hosts outside of the cluster are resolved by a control plane, and there is none: the paths that lead to %s answer 503\n", strings.Join(names, ", "))

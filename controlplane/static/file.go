@@ -11,7 +11,9 @@ import (
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -149,8 +151,12 @@ func Keys(b *bootstrapv3.Bootstrap) int {
 func Authorizing(b *bootstrapv3.Bootstrap) int {
 	n := 0
 	Edit(b, func(m proto.Message) {
-		if _, asks := m.(*authzv3.ExtAuthzPerRoute); asks {
-			n++
+		r, _ := m.(*routev3.Route)
+		for _, filter := range r.GetTypedPerFilterConfig() {
+			if filter.MessageIs(&authzv3.ExtAuthzPerRoute{}) || filter.MessageIs(&extprocv3.ExtProcPerRoute{}) {
+				n++
+				return
+			}
 		}
 	})
 	return n

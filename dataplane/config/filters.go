@@ -18,6 +18,8 @@ type Filters struct {
 	Access *Access
 	// URLRedirect is nil where the route has none.
 	URLRedirect *URLRedirect
+	// InFlight is nil where any number of requests may be answered at once.
+	InFlight *InFlight
 	// RateLimit is nil where there is none.
 	RateLimit *RateLimit
 	// RequestBytesMax has a request's body held until it is whole, of so many bytes at most; 0 passes it on as it comes.
@@ -56,6 +58,7 @@ var httpFilters = []httpFilter{
 	{name: "envoy.filters.http.lua.client-certificate", listener: decodeLua, route: decodeCertificate},
 	{name: "envoy.filters.http.ext_authz", listener: decodeAuthorizer, route: decodeAuthorize},
 	{name: bufferFilter, listener: decodeBufferFilter, route: decodeBuffer},
+	{name: "envoy.filters.http.ext_proc", listener: decodeInFlightFilter, route: decodeInFlight},
 	{name: "envoy.filters.http.local_ratelimit", listener: decodeRateLimitFilter, route: decodeRateLimit},
 	{name: sessionFilter, listener: decodeSessionFilter, route: decodeSession},
 	{name: "envoy.filters.http.lua", listener: decodeLua, route: decodePrefix},

@@ -50,7 +50,7 @@ type Config struct {
 	// XDS, if set, is the control plane, in the place of XDSSocket.
 	XDS *Remote
 	// AuthorizerSocket is the path of the socket at which dataplane.RunAuthorizer answers; without it, routes that ask who
-	// the user is answer 503.
+	// the user is, or bound the requests in flight, answer 503.
 	AuthorizerSocket string
 	// NodeID and NodeCluster are what Envoy calls itself; they default to the host's name and postern.
 	NodeID, NodeCluster string

@@ -26,7 +26,7 @@ type exchange struct {
 	route     *config.Route
 	// passedOn says that the request came to the scripts, which stand behind all filters that may answer by themselves.
 	passedOn bool
-	errors        errorPages
+	errors   errorPages
 }
 
 // serve answers the request: itself, or by a cluster.
@@ -124,6 +124,11 @@ func (x *exchange) serveBy(f *config.Forward) {
 	if most := x.route.Filters.RequestBytesMax; most > 0 && !x.hold(most) {
 		return
 	}
+	done := x.enter()
+	if done == nil {
+		return
+	}
+	defer done()
 	if !x.withinLimits() {
 		x.replyByRoute(http.StatusTooManyRequests, x.values(0))
 		return

@@ -21,6 +21,7 @@ import (
 
 	"github.com/postern-gateway/postern/dataplane/authorize"
 	"github.com/postern-gateway/postern/dataplane/config"
+	"github.com/postern-gateway/postern/dataplane/inflight"
 	"github.com/postern-gateway/postern/dataplane/limits"
 	"github.com/postern-gateway/postern/dataplane/match"
 )
@@ -66,6 +67,7 @@ type Proxy struct {
 	secrets    *secrets
 	users      *userFiles
 	authorizer *authorize.Checker
+	bounds     *inflight.Limiter
 	snapshot   atomic.Pointer[snapshot]
 	requests   context.Context // of every request; ends when the proxy has drained
 	end        context.CancelFunc
@@ -133,7 +135,7 @@ func New(o Options) *Proxy {
 		func(name string) { p.subscriber.Subscribe(config.SecretType, name) },
 		func(name string) { p.subscriber.Unsubscribe(config.SecretType, name) },
 	)
-	p.authorizer = authorize.New(p, o.Log)
+	p.authorizer, p.bounds = authorize.New(p, o.Log), inflight.New()
 	return p
 }
 

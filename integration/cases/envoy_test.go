@@ -38,6 +38,12 @@ func TestRateLimits(t *testing.T) {
 	limits.Run(t, live.Envoy)
 }
 
+// TestInFlight asks it for more than it may answer at once.
+func TestInFlight(t *testing.T) {
+	live.NeedEnvoy(t)
+	limits.RunInFlight(t, live.Envoy)
+}
+
 // TestCorpusLimited sends it where what is closed to everyone is open to some.
 func TestCorpusLimited(t *testing.T) {
 	live.NeedEnvoy(t)

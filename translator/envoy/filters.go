@@ -30,6 +30,7 @@ func httpFilters() []*hcmv3.HttpFilter {
 			scriptFilter(certificateFilterName, CertificateScript, certificateScript),
 			authorizeFilter(),
 			bufferFilter(),
+			inFlightFilter(),
 			rateLimitFilter(),
 			sessionFilter(),
 		},
@@ -76,6 +77,7 @@ func (b *routeBuilder) routeFilters(r *routev3.Route) {
 	b.limitRate(r)
 	if f, ok := b.route.Action.(*model.Forward); ok && r.GetRoute() != nil {
 		serviceFilters(r, f)
+		b.limitInFlight(r, f.InFlight)
 	}
 }
 

@@ -210,6 +210,7 @@ func (n *narrator) answer(r model.Route) {
 				return
 			}
 		}
+		n.noteOnInFlight(action.InFlight)
 		n.noteOnRateLimit(r)
 		n.forward(r, action)
 	default:

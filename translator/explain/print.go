@@ -188,6 +188,7 @@ func routeText(r model.Route) string {
 		words = append(words, headersText("request", r.RequestHeaders)...)
 		words = append(words, headersText("response", r.ResponseHeaders)...)
 		words = append(words, bufferingWords(action.Buffering)...)
+		words = append(words, inFlightWords(action.InFlight)...)
 		words = append(words, targetsText(action.Targets))
 	}
 	return strings.Join(words, "  ")

@@ -14,23 +14,24 @@ func (n *narrator) noteOnRateLimit(r model.Route) {
 	if limit == nil {
 		return
 	}
-	by, together := "", ""
-	switch key := limit.By.(type) {
-	case model.RateByClient:
-		by = "each client by itself"
-		if addr, unread := n.client(); unread == "" {
-			together = "; this one counts as " + addr.String()
-		} else {
-			together = "; this one counts with all whose address cannot be read"
-		}
-	case model.RateByHost:
-		by = "each host by itself"
-	case model.RateByHeader:
-		by = "each value of " + http.CanonicalHeaderKey(key.Name) + " by itself, and together those without"
-	}
 	n.addOrigins(model.Origins{limit.Origin})
-	n.note("%s answers 429 beyond %s, %s%s; every data plane counts for itself, and this is the answer within the limit",
-		limit.Origin.Annotation, strings.Join(rates(limit.Rates), " and "), by, together)
+	n.note("%s answers 429 beyond %s, %s; every data plane counts for itself, and this is the answer within the limit",
+		limit.Origin.Annotation, strings.Join(rates(limit.Rates), " and "), n.countedBy(limit.By))
+}
+
+// countedBy says by what requests are counted, and as whom this one.
+func (n *narrator) countedBy(by model.RateKey) string {
+	switch key := by.(type) {
+	case model.RateByHost:
+		return "each host by itself"
+	case model.RateByHeader:
+		return "each value of " + http.CanonicalHeaderKey(key.Name) + " by itself, and together those without"
+	}
+	addr, unread := n.client()
+	if unread != "" {
+		return "each client by itself; this one counts with all whose address cannot be read"
+	}
+	return "each client by itself; this one counts as " + addr.String()
 }
 
 func rates(all []model.Rate) []string {
@@ -46,16 +47,19 @@ func rateLimitWords(limit *model.RateLimit) []string {
 	if limit == nil {
 		return nil
 	}
-	by := "client"
-	switch key := limit.By.(type) {
-	case model.RateByHost:
-		by = "host"
-	case model.RateByHeader:
-		by = key.Name
-	}
-	words := []string{"limit by " + by}
+	words := []string{"limit by " + keyWord(limit.By)}
 	for _, r := range limit.Rates {
 		words = append(words, fmt.Sprintf("%d/%s burst %d", r.Average, r.Period, r.Burst))
 	}
 	return words
+}
+
+func keyWord(by model.RateKey) string {
+	switch key := by.(type) {
+	case model.RateByHost:
+		return "host"
+	case model.RateByHeader:
+		return key.Name
+	}
+	return "client"
 }

@@ -138,6 +138,8 @@ type Forward struct {
 	ReplacePath string
 	// Buffering is the strictest of what the targets' Services ask for.
 	Buffering Buffering
+	// InFlight are the limits of the targets' Services.
+	InFlight InFlightLimits
 }
 
 // Target is a backend with its part of a route's requests.

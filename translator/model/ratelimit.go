@@ -15,7 +15,7 @@ type RateLimit struct {
 	Origin diag.Origin
 }
 
-// RateKey is by what requests are counted: RateByClient, RateByHost or a RateByHeader.
+// RateKey is by what requests are counted, also those in flight: RateByClient, RateByHost or a RateByHeader.
 type RateKey interface{ rateKey() }
 
 // RateByClient counts by the client's address as trusted proxies tell it (Edge.TrustedProxies), else by the peer's.

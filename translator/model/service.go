@@ -15,6 +15,8 @@ type ServicePolicies struct {
 	// Breaker is nil where endpoints are asked whatever they answered.
 	Breaker   *Breaker
 	Buffering Buffering
+	// InFlight is nil where any number of requests may be answered at once.
+	InFlight *InFlight
 }
 
 // AffinityClaim asks that a client be kept at one endpoint by a cookie.

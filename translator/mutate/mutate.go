@@ -259,7 +259,9 @@ func (m *mutator) service() {
 	case 3:
 		s.Annotations = m.wishes()
 	default:
-		s.Annotations = map[string]string{traefik.Table.Prefixes[0] + "max-conn-amount": m.text()}
+		s.Annotations = map[string]string{
+			traefik.Table.Prefixes[0] + "max-conn-amount": "7", traefik.Table.Prefixes[0] + "max-conn-extractor-func": "request.header." + m.text(),
+		}
 	}
 }
 
@@ -268,7 +270,7 @@ func (m *mutator) wishes() map[string]string {
 	out := map[string]string{}
 	for _, w := range []struct{ key, good string }{
 		{"affinity", "true"}, {"session-cookie-name", "s"}, {"session-same-site", "lax"}, {"load-balancer-method", "drr"},
-		{"circuit-breaker-expression", "NetworkErrorRatio() > 0.5"}, {"buffering", "maxrequestbodybytes: 10"}, {"responseforwarding-flushinterval", "1s"},
+		{"max-conn-amount", "1000"}, {"max-conn-extractor-func", "client.ip"}, {"circuit-breaker-expression", "NetworkErrorRatio() > 0.5"}, {"buffering", "maxrequestbodybytes: 10"}, {"responseforwarding-flushinterval", "1s"},
 	} {
 		value := w.good
 		if m.rand.IntN(2) == 0 {

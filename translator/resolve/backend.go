@@ -80,10 +80,11 @@ func (r *backendResolver) route(c model.Claim) model.Route {
 		return route
 	}
 	r.checkRedirect(c.Policies.HTTPSRedirect)
-	buffering, places := r.perRoute(c, targets)
+	forward, places := r.perRoute(c, targets)
 	route.Origins = slices.Concat(route.Origins, places)
-	route.Action = &model.Forward{Targets: targets, Strip: c.Policies.Strip, ReplacePath: c.Policies.ReplacePath, Buffering: buffering}
+	route.Action = &forward
 	route.RoutePolicies = c.Policies.RoutePolicies
+	route.Restricted = slices.Concat(route.Restricted, forward.InFlight.Origins())
 	route.Auth = auth
 	route.HTTPSRedirect = c.Policies.HTTPSRedirect
 	route.ErrorPages = r.errorPages(c)

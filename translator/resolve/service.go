@@ -3,6 +3,7 @@ package resolve
 import (
 	"crypto/sha1"
 	"encoding/hex"
+	"fmt"
 	"slices"
 
 	"github.com/postern-gateway/postern/translator/model"
@@ -52,20 +53,26 @@ func poolCookie(pool string) string {
 	return ("_" + hex.EncodeToString(sum[:]))[:poolCookieLength]
 }
 
-// perRoute is what the Services that a claim leads to ask of the route itself, the strictest of each, and the places of
+// perRoute is where a claim leads, with what its Services ask of the route itself, the strictest of each, and the places of
 // what shapes the route.
-func (r *backendResolver) perRoute(c model.Claim, targets []model.Target) (model.Buffering, model.Origins) {
-	var out model.Buffering
+func (r *backendResolver) perRoute(c model.Claim, targets []model.Target) (model.Forward, model.Origins) {
+	out := model.Forward{Targets: targets, Strip: c.Policies.Strip, ReplacePath: c.Policies.ReplacePath}
 	var places model.Origins
 	for _, b := range c.Backends {
 		if !slices.ContainsFunc(targets, func(t model.Target) bool { return t.Origin == b.Origin && t.Closed == nil }) {
 			continue
 		}
 		p := r.policies(c, b)
-		out = out.Tighter(p.Buffering)
+		out.Buffering = out.Buffering.Tighter(p.Buffering)
+		if p.InFlight != nil {
+			out.InFlight.Add(*p.InFlight)
+		}
 		if p.Affinity != nil {
 			places = append(places, p.Affinity.Origins...)
 		}
 	}
-	return out, append(places, out.Origins()...)
+	if len(out.InFlight.Limits) > 0 {
+		out.InFlight.Name = fmt.Sprintf("%s/%s %s %s %s", c.Object.Cluster, c.Object.Namespace, c.Object.Name, c.Host, c.Path)
+	}
+	return out, slices.Concat(places, out.Buffering.Origins(), out.InFlight.Origins())
 }

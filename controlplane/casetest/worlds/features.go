@@ -46,6 +46,7 @@ var features = []feature{
 	{name: "restrictions", ingress: restrictions, service: serviceRestrictions},
 	{name: "access", ingress: access, request: clients},
 	{name: "rate limits", ingress: rateLimits},
+	{name: "requests in flight", service: inFlight},
 	{name: "certificates", settings: defaultCertificate, world: certificates},
 	{name: "trusted proxies", settings: trustedProxies, request: forwardedHeaders},
 	{name: "rewrites", ingress: rewrites},
@@ -192,6 +193,17 @@ func serviceRestrictions(d drawer, s *corev1.Service) {
 	if d.oneIn(30) {
 		s.Annotations["traefik.ingress.kubernetes.io/max-conn-amount"] = "10"
 	}
+}
+
+// inFlight are limits that requests one after another never reach, and some that are none or cannot be applied.
+func inFlight(d drawer, s *corev1.Service) {
+	if !d.oneIn(3) {
+		return
+	}
+	s.Annotations[pick(d, traefikKey("max-conn-amount"))] = pick(d, []string{"50", "50", "1000", "4294967295", "0", "-1", "many"})
+	s.Annotations[pick(d, traefikKey("max-conn-extractor-func"))] = pick(d, []string{
+		"client.ip", "client.ip", "request.host", "request.header.X-Key", "request.header.x-forwarded-for", "request.header.X%Key", "request.cookie.a",
+	})
 }
 
 func defaultCertificate(d drawer, s Settings) {

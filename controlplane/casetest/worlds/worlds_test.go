@@ -72,7 +72,7 @@ func TestEveryFeatureIsDrawn(t *testing.T) {
 	}
 	for _, words := range []string{
 		"ingressClassName: traefik", "rule-type: PathPrefixStrip", "priority: ", "ssl-redirect: ", "frontend-entry-points: ", "postern.dev/preserve-host: ",
-		"postern.dev/backend-protocol: ", "auth-type: basic", "affinity: ", "Cookie: session=", "max-conn-amount: ", "whitelist-x-forwarded-for: ", "allowed-hosts: ", "rate-limit: ", "{{cert ", "trusted-proxies: ", "X-Forwarded-Proto: https", "Respond: ",
+		"postern.dev/backend-protocol: ", "auth-type: basic", "affinity: ", "Cookie: session=", "max-conn-amount: ", "max-conn-extractor-func: ", "whitelist-x-forwarded-for: ", "allowed-hosts: ", "rate-limit: ", "{{cert ", "trusted-proxies: ", "X-Forwarded-Proto: https", "Respond: ",
 		"X_under: ", "  h2\n", "WS http", "ExternalName", "defaultBackend:", "creationTimestamp: ", "https-public-port: ", "traefik-path-prefix: string",
 	} {
 		if !strings.Contains(all.String(), words) {

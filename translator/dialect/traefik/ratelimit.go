@@ -90,9 +90,9 @@ func parseRateLimit(text string) (*model.RateLimit, error) {
 		return nil, errors.New("it is not a rate limit in YAML" + unknownField(err))
 	}
 	out := &model.RateLimit{}
-	var err error
-	if out.By, err = rateKey(written.ExtractorFunc); err != nil {
-		return nil, err
+	var ok bool
+	if out.By, ok = rateKey(written.ExtractorFunc); !ok {
+		return nil, fmt.Errorf("extractorfunc is %q, and must be client.ip, request.host or request.header.NAME", written.ExtractorFunc)
 	}
 	if n := len(written.RateSet); n == 0 || n > ratesMax {
 		return nil, fmt.Errorf("rateset has %d rates, and must have 1 to %d", n, ratesMax)
@@ -118,17 +118,18 @@ func unknownField(err error) string {
 	return ""
 }
 
-func rateKey(extractor string) (model.RateKey, error) {
+// rateKey is what an extractor function of oxy's names.
+func rateKey(extractor string) (model.RateKey, bool) {
 	header, named := strings.CutPrefix(extractor, "request.header.")
 	switch {
 	case extractor == "client.ip":
-		return model.RateByClient{}, nil
+		return model.RateByClient{}, true
 	case extractor == "request.host", strings.EqualFold(header, "host"):
-		return model.RateByHost{}, nil
+		return model.RateByHost{}, true
 	case named && httpguts.ValidHeaderFieldName(header):
-		return model.RateByHeader{Name: strings.ToLower(header)}, nil
+		return model.RateByHeader{Name: strings.ToLower(header)}, true
 	}
-	return nil, fmt.Errorf("extractorfunc is %q, and must be client.ip, request.host or request.header.NAME", extractor)
+	return nil, false
 }
 
 const (

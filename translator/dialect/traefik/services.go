@@ -57,7 +57,7 @@ var services = []dialect.Annotation{
 }
 
 func readServices(r *dialect.Reader) model.ServicePolicies {
-	out := model.ServicePolicies{Affinity: readAffinity(r), Breaker: readBreaker(r), Buffering: readBuffering(r)}
+	out := model.ServicePolicies{Affinity: readAffinity(r), Breaker: readBreaker(r), Buffering: readBuffering(r), InFlight: readInFlight(r)}
 	if method, at, ok := r.Text("load-balancer-method"); ok {
 		switch method {
 		case "drr":
