@@ -235,9 +235,13 @@ func listeners(t *testing.T, resources []envoy.Resource) []byte {
 }
 
 // TestEveryCodeHasACase: a code that no case shows is a promise that nobody keeps. What only a running watcher or a
-// whole folder of files can show is shown by the tests of controlplane/files.
+// whole folder of files can show is shown by the tests of controlplane/files, what takes two versions of an object by
+// those of Keep.
 func TestEveryCodeHasACase(t *testing.T) {
-	elsewhere := map[diag.Code]string{diag.CodeFileKept: "../controlplane/files/watch_test.go"}
+	elsewhere := map[diag.Code]string{
+		diag.CodeFileKept:    "../controlplane/files/watch_test.go",
+		diag.CodeVersionKept: "keep_test.go", diag.CodeVersionRefused: "keep_test.go",
+	}
 	shown := map[string]bool{}
 	for _, c := range casetest.Load(t, "testdata") {
 		for _, line := range strings.Split(c.Golden("diagnostics.txt")+c.Golden("routes.txt"), "\n") {

@@ -52,13 +52,19 @@ type Result struct {
 	endpoints resolve.Endpoints
 	told      []diag.D
 	read      []diag.Annotation
+	// exceptions are what the result was made with; untold is told without them.
+	exceptions exceptions
+	untold     []diag.D
 }
 
 // Translate makes the gateway and its resources. It is pure and total: the same set of objects, in whatever order,
 // gives identical results, and bad input becomes a diagnostic.
-func Translate(w source.World, s Settings) Result {
+func Translate(w source.World, s Settings) Result { return translate(w, s, exceptions{}) }
+
+// translate is Translate with exceptions.
+func translate(w source.World, s Settings, except exceptions) Result {
 	ds := slices.Clone(w.Diagnostics)
-	in := resolve.Input{World: w, Services: serviceTraits(w), Namespaces: namespaceTraits(w), Settings: s.Resolve}
+	in := resolve.Input{World: w, Services: except.closeServices(serviceTraits(w)), Namespaces: namespaceTraits(w), Settings: s.Resolve}
 	var annotations []diag.Annotation
 	var served []model.ObjectKey
 	for _, traits := range in.Namespaces {
@@ -73,7 +79,7 @@ func Translate(w source.World, s Settings) Result {
 			continue
 		}
 		served = append(served, model.ObjectKey{Cluster: ing.Cluster, Namespace: ing.Namespace, Name: ing.Name})
-		reading := read(ing, class, dialectSettings(s))
+		reading := except.closeClaims(ing, read(ing, class, dialectSettings(s)))
 		in.Claims = append(in.Claims, reading.Claims...)
 		in.TLS = append(in.TLS, reading.TLS...)
 		ds = append(ds, reading.Diagnostics...)
@@ -81,9 +87,10 @@ func Translate(w source.World, s Settings) Result {
 	}
 	resolved := resolve.Resolve(in)
 	g := resolved.Gateway
+	ds = append(ds, resolved.Diagnostics...)
 	r := Result{
 		Gateway: g, Served: served, Resources: envoy.Render(g), secrets: certificateSecrets(g), endpoints: resolved.Endpoints,
-		told: append(ds, resolved.Diagnostics...), read: append(annotations, serviceAnnotations(in, g)...),
+		exceptions: except, told: except.tell(ds), untold: ds, read: append(annotations, serviceAnnotations(in, g)...),
 	}
 	return r.judge()
 }
@@ -101,7 +108,7 @@ func (r Result) judge() Result {
 func WithEndpoints(before Result, w source.World, s Settings) Result {
 	moved, ok := before.endpoints.Move(w)
 	if !ok {
-		return Translate(w, s)
+		return translate(w, s, before.exceptions)
 	}
 	r := before
 	r.endpoints = moved.Endpoints

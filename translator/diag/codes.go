@@ -14,6 +14,8 @@ const (
 	CodeFileKept         Code = "P1004"
 	CodeNotSelected      Code = "P2001"
 	CodeTwoDialects      Code = "P2002"
+	CodeVersionKept      Code = "P2010"
+	CodeVersionRefused   Code = "P2011"
 	CodeUnknownAnnot     Code = "P3001"
 	CodeNotYet           Code = "P3002"
 	CodeAccessClosed     Code = "P3003"

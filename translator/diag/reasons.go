@@ -18,6 +18,8 @@ var reasons = map[Code]string{
 	CodeFileKept:         "FileKept",
 	CodeNotSelected:      "NotSelected",
 	CodeTwoDialects:      "TwoDialects",
+	CodeVersionKept:      "PreviousVersionServed",
+	CodeVersionRefused:   "RefusedByProxy",
 	CodeUnknownAnnot:     "UnknownAnnotation",
 	CodeNotYet:           "AnnotationNotApplied",
 	CodeAccessClosed:     "AccessClosed",

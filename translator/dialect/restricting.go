@@ -3,6 +3,8 @@ package dialect
 import (
 	"slices"
 	"strings"
+
+	"github.com/postern-gateway/postern/translator/diag"
 )
 
 // restricting are the beginnings of the keys, in either dialect, that limit who may use a route.
@@ -18,6 +20,31 @@ func looksRestricting(key string) bool {
 
 func hasAnyPrefix(s string, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
+}
+
+// Restrictions are those of an object's annotations that have, or read as if they had, a say in who may use its routes or
+// in how a backend is verified, whoever they are meant for: by whole key, without regard to what they say.
+func Restrictions(annotations map[string]string, tables ...*Table) map[string]string {
+	out := map[string]string{}
+	for whole, value := range annotations {
+		_, key, _ := strings.Cut(whole, "/")
+		says := looksRestricting(key) || strings.Contains(key, "entry-point")
+		for _, t := range tables {
+			says = says || t.restricts(whole)
+		}
+		if says {
+			out[whole] = strings.TrimSpace(value)
+		}
+	}
+	return out
+}
+
+// restricts says whether an entry that a whole key is, or is nearly, restricts access or protects a connection.
+func (t *Table) restricts(whole string) bool {
+	key, ours := t.split(whole)
+	return ours && slices.ContainsFunc(t.Annotations, func(a Annotation) bool {
+		return (a.Restricts || a.Protects) && diag.Distance(strings.ToLower(key), a.Key) <= max(1, len(a.Key)/4)
+	})
 }
 
 // MarkRestricting sets Restricts on the entries whose key limits who may use a route.
