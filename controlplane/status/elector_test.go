@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -83,19 +84,15 @@ func TestLeaseIsReleasedWhenWorkIsDone(t *testing.T) {
 // TestLostLeaseEndsTheWritingOnly: the replica goes on, and leads again when it can.
 func TestLostLeaseEndsTheWritingOnly(t *testing.T) {
 	client := fake.NewClientset()
+	var away atomic.Bool
+	client.PrependReactor("*", "leases", func(k8stesting.Action) (bool, runtime.Object, error) {
+		return away.Load(), nil, errors.New("the API server is away")
+	})
 	a := run(t, client, "a", until)
 	expect(t, "a leads", a.led)
-	broken := make(chan struct{})
-	client.PrependReactor("*", "leases", func(k8stesting.Action) (bool, runtime.Object, error) {
-		select {
-		case <-broken:
-			return false, nil, nil
-		default:
-			return true, nil, errors.New("the API server is away")
-		}
-	})
+	away.Store(true)
 	expect(t, "a stops writing", a.ended)
-	close(broken)
+	away.Store(false)
 	expect(t, "a leads again", a.led)
 	a.stop()
 	if err := <-a.done; err != nil {
@@ -120,4 +117,29 @@ func TestHandOff(t *testing.T) {
 	if err := <-a.done; err != nil {
 		t.Error(err)
 	}
+}
+
+// TestTheLeaderHasAProxy: while addresses wait, a replica to which no proxy is connected lets the one lead that has one.
+func TestTheLeaderHasAProxy(t *testing.T) {
+	client := fake.NewClientset()
+	holder := func() string {
+		lease, err := client.CoordinationV1().Leases("postern").Get(t.Context(), "postern", metav1.GetOptions{})
+		if err != nil || lease.Spec.HolderIdentity == nil {
+			return ""
+		}
+		return *lease.Spec.HolderIdentity
+	}
+	with := func(identity string, p *proxies) *Status {
+		o := options(p)
+		o.Identity, o.times.handOff = identity, 200*time.Millisecond
+		s, _ := start(t, client, o)
+		s.Published(forwarding(1, 1))
+		return s
+	}
+	with("alone", newProxies())
+	eventually(t, "the first leads", func() bool { return holder() == "alone" })
+	connected := newProxies()
+	connected.set(serving(1))
+	with("connected", connected)
+	eventually(t, "the other leads", func() bool { return holder() == "connected" })
 }

@@ -85,7 +85,7 @@ type eventSource struct{ controller, instance string }
 
 // events writes Events, few at a time and each thing once. It is code of our own since the recorders of client-go lose what
 // matters here: tools/events counts a second problem of one reason as the first one's repetition, whose note stays, and
-// tools/record drops what does not fit its queue without telling.
+// tools/record drops what does not fit its queue, and its caller, who must not repeat himself, does not learn of it.
 type events struct {
 	client  kubernetes.Interface
 	log     *slog.Logger
