@@ -88,6 +88,7 @@ type schema struct {
 	AdditionalProperties any
 	Ref                  string `json:"$ref"`
 	Items                *schema
+	Enum                 []string
 	Defs                 map[string]schema `json:"$defs"`
 }
 
@@ -179,26 +180,136 @@ func (s schema) leaves(root schema, prefix string) []string {
 	return out
 }
 
-// TestEveryValueCounts: each value that can be left out, or be another, changes what is rendered. A value that changes
-// nothing would be one that is ignored in silence.
+// others are values where a boolean turned, a number more, or another of a list is not enough; with what they need.
+var others = map[string][]string{
+	"name":                                                    {`name="other"`},
+	"imagePullSecrets":                                        {`imagePullSecrets=[{"name":"pull"}]`},
+	"labels":                                                  {`labels={"team":"edge"}`},
+	"watch.namespaces":                                        {`watch.namespaces=["shop"]`},
+	"watch.ingressClass":                                      {`watch.ingressClass="traefik"`},
+	"watch.labelSelector":                                     {`watch.labelSelector="app=traefik"`},
+	"ingressClass.name":                                       {`ingressClass.name="other"`},
+	"ingressClass.controller":                                 {`ingressClass.controller="example.com/other"`},
+	"entries.trustedProxies":                                  {`entries.trustedProxies=["10.0.0.0/8"]`},
+	"entries.allowedClients":                                  {`entries.allowedClients=["10.0.0.0/8"]`},
+	"upstream.ca.configMap":                                   {`upstream.ca.configMap="cas"`},
+	"upstream.ca.key":                                         {`upstream.ca.key="other.crt"`, `upstream.ca.configMap="cas"`},
+	"upstream.externalName":                                   {`upstream.externalName=["off"]`},
+	"upstream.denyCIDR":                                       {`upstream.denyCIDR=["192.0.2.0/24"]`},
+	"upstream.dnsServers":                                     {`upstream.dnsServers=["192.0.2.53"]`},
+	"upstream.clusterDomain":                                  {`upstream.clusterDomain="other.local"`},
+	"status.service":                                          {`status.service="other/service"`},
+	"status.addresses":                                        {`status.addresses=["192.0.2.1"]`},
+	"xds.serverName":                                          {`xds.serverName="other"`},
+	"metrics.service.annotations":                             {`metrics.service.annotations={"prometheus.io/scrape":"true"}`},
+	"networkPolicy.clients":                                   {`networkPolicy.clients=[{"ipBlock":{"cidr":"192.0.2.0/24"}}]`, `networkPolicy.enabled=true`},
+	"networkPolicy.metrics":                                   {`networkPolicy.metrics=[{"namespaceSelector":{}}]`, `networkPolicy.enabled=true`},
+	"metrics.serviceMonitor.namespace":                        {`metrics.serviceMonitor.namespace="monitoring"`, `metrics.serviceMonitor.enabled=true`},
+	"metrics.serviceMonitor.labels":                           {`metrics.serviceMonitor.labels={"release":"prometheus"}`, `metrics.serviceMonitor.enabled=true`},
+	"metrics.serviceMonitor.interval":                         {`metrics.serviceMonitor.interval="10s"`, `metrics.serviceMonitor.enabled=true`},
+	"metrics.serviceMonitor.scrapeTimeout":                    {`metrics.serviceMonitor.scrapeTimeout="5s"`, `metrics.serviceMonitor.enabled=true`},
+	"xds.certificates.generate.days":                          {`xds.certificates.generate.days=1`},
+	"xds.certificates.certManager.issuerRef":                  {`xds.certificates.certManager.issuerRef={"name":"ca","kind":"ClusterIssuer"}`, `xds.certificates.mode="cert-manager"`},
+	"xds.certificates.certManager.duration":                   {`xds.certificates.certManager.duration="100h"`, `xds.certificates.mode="cert-manager"`},
+	"xds.certificates.certManager.renewBefore":                {`xds.certificates.certManager.renewBefore="10h"`, `xds.certificates.mode="cert-manager"`},
+	"xds.certificates.controlPlaneSecret":                     {`xds.certificates.controlPlaneSecret="other"`, `xds.certificates.mode="existing"`},
+	"xds.certificates.dataPlaneSecret":                        {`xds.certificates.dataPlaneSecret="other"`, `xds.certificates.mode="existing"`},
+	"entries.https.defaultCertificate.secret":                 {`entries.https.defaultCertificate.secret="default/tls"`},
+	"entries.https.defaultCertificate.folder":                 {`entries.https.defaultCertificate.folder="/ssl"`, `controlPlane.extraVolumeMounts=[{"name":"ssl","mountPath":"/ssl"}]`},
+	"controlPlane.extraVolumes":                               {`controlPlane.extraVolumes=[{"name":"ssl","hostPath":{"path":"/ssl"}}]`},
+	"controlPlane.extraVolumeMounts":                          {`controlPlane.extraVolumeMounts=[{"name":"ssl","mountPath":"/ssl"}]`},
+	"controlPlane.serviceAccount.create":                      {`controlPlane.serviceAccount={"create":false,"name":"mine"}`},
+	"controlPlane.serviceAccount.name":                        {`controlPlane.serviceAccount.name="mine"`},
+	"controlPlane.serviceAccount.annotations":                 {`controlPlane.serviceAccount.annotations={"a":"b"}`},
+	"dataPlane.hostPort.http.port":                            {`dataPlane.hostPort.http.port=8000`, `dataPlane.hostPort.http.enabled=true`},
+	"dataPlane.hostPort.https.port":                           {`dataPlane.hostPort.https.port=8001`, `dataPlane.hostPort.https.enabled=true`},
+	"dataPlane.service.annotations":                           {`dataPlane.service.annotations={"a":"b"}`},
+	"dataPlane.service.labels":                                {`dataPlane.service.labels={"a":"b"}`},
+	"dataPlane.service.ports":                                 {`dataPlane.service.ports.http=8000`},
+	"dataPlane.service.nodePorts":                             {`dataPlane.service.nodePorts.https=30443`},
+	"dataPlane.service.loadBalancerIP":                        {`dataPlane.service.loadBalancerIP="192.0.2.1"`},
+	"dataPlane.service.loadBalancerClass":                     {`dataPlane.service.loadBalancerClass="example.com/lb"`},
+	"dataPlane.service.loadBalancerSourceRanges":              {`dataPlane.service.loadBalancerSourceRanges=["192.0.2.0/24"]`},
+	"dataPlane.folderSizeLimit":                               {`dataPlane.folderSizeLimit="8Mi"`},
+	"dataPlane.autoscaling.minReplicas":                       {`dataPlane.autoscaling.minReplicas=3`, `dataPlane.autoscaling.enabled=true`},
+	"dataPlane.autoscaling.maxReplicas":                       {`dataPlane.autoscaling.maxReplicas=5`, `dataPlane.autoscaling.enabled=true`},
+	"dataPlane.autoscaling.targetCPUUtilizationPercentage":    {`dataPlane.autoscaling.targetCPUUtilizationPercentage=5`, `dataPlane.autoscaling.enabled=true`},
+	"dataPlane.autoscaling.targetMemoryUtilizationPercentage": {`dataPlane.autoscaling.targetMemoryUtilizationPercentage=5`, `dataPlane.autoscaling.enabled=true`},
+}
+
+// ofPlane are values that both planes have.
+var ofPlane = map[string]string{
+	"image.repository": `"example.com/image"`, "image.tag": `"other"`, "image.digest": `"sha256:` + strings.Repeat("0", 64) + `"`,
+	"extraArgs": `["--log-level=debug"]`, "env": `[{"name":"GOGC","value":"50"}]`, "resources": `{"limits":{"memory":"1Gi"}}`,
+	"strategy": `{"type":"RollingUpdate","rollingUpdate":{"maxUnavailable":2}}`, "podDisruptionBudget.maxUnavailable": `"20%"`,
+	"topologySpread.keys": `["example.com/rack"]`, "annotations": `{"a":"b"}`, "podAnnotations": `{"a":"b"}`, "podLabels": `{"a":"b"}`,
+	"nodeSelector": `{"a":"b"}`, "tolerations": `[{"operator":"Exists"}]`, "affinity": `{"nodeAffinity":{}}`, "priorityClassName": `"high"`,
+}
+
+// TestEveryValueCounts: another value is rendered to something else, or refused. One that changes nothing would be
+// ignored in silence.
 func TestEveryValueCounts(t *testing.T) {
 	t.Parallel()
-	text := read(t, chart, "templates", "_args.tpl")
-	for _, file := range []string{"_helpers.tpl", "_refused.tpl", "_rbac.tpl", "autoscaling.yaml", "certificates.yaml", "controlplane-deployment.yaml",
-		"dataplane.yaml", "disruption.yaml", "ingressclass.yaml", "metrics.yaml", "networkpolicy.yaml", "rbac.yaml", "service.yaml"} {
-		text = append(text, read(t, chart, "templates", file)...)
-	}
+	root := readSchema(t)
 	values, err := Values(read(t, chart, "values.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range values {
-		key := v.Path[strings.LastIndex(v.Path, ".")+1:]
-		if key == "http" || key == "https" {
-			continue
-		}
-		if !strings.Contains(string(text), "."+key) && !strings.Contains(string(text), `"`+key+`"`) {
-			t.Errorf("%s is read by no template", v.Path)
+		t.Run(v.Path, func(t *testing.T) {
+			t.Parallel()
+			set := others[v.Path]
+			if plane, path, _ := strings.Cut(v.Path, "."); set == nil && ofPlane[path] != "" && strings.HasSuffix(plane, "Plane") {
+				set = []string{v.Path + "=" + ofPlane[path]}
+			}
+			if set == nil {
+				set = []string{v.Path + "=" + another(t, root, v)}
+			}
+			// With existing certificates nothing is random, so that what is equal is equal.
+			with := set[1:]
+			if !strings.HasPrefix(v.Path, "xds.certificates") {
+				with = append(slices.Clone(with), `xds.certificates.mode="existing"`)
+			}
+			before, err := helm(t).Template(t.Context(), Release{Chart: chart, Namespace: namespace, Set: with})
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := helm(t).Template(t.Context(), Release{Chart: chart, Namespace: namespace, Set: append(slices.Clone(with), set[0])})
+			if err == nil && string(before) == string(after) {
+				t.Errorf("%s changes nothing", set[0])
+			}
+			if err != nil && !slices.Contains(notYet, v.Path) {
+				t.Errorf("%s is refused: %v", set[0], err)
+			}
+		})
+	}
+}
+
+// notYet are values that are refused until something stands behind them.
+var notYet = []string{"dashboard.enabled", "accessLog.enabled", "entries.https.enforced", "entries.allowedClients"}
+
+// another makes a value up from the schema.
+func another(t *testing.T, root schema, v Value) string {
+	t.Helper()
+	s, err := root.lookup(v.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range s.Enum {
+		if text := strings.Trim(v.Default, `"`); e != text {
+			return fmt.Sprintf("%q", e)
 		}
 	}
+	switch s.Type {
+	case "boolean":
+		return fmt.Sprint(v.Default != "true")
+	case "integer":
+		var n int
+		if _, err := fmt.Sscan(v.Default, &n); err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(n + 1)
+	}
+	t.Fatalf("%s: write another value of it into others", v.Path)
+	return ""
 }

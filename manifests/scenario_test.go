@@ -1,0 +1,3 @@
+package manifests
+
+const scenario = "../docs/examples/from-the-traefik-chart/postern-values.yaml"
