@@ -2,13 +2,12 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/postern-gateway/postern/controlplane/logging"
 	"github.com/postern-gateway/postern/dataplane/identity"
 	"github.com/postern-gateway/postern/dataplane/pod"
 )
@@ -20,7 +19,7 @@ const (
 
 func dataplaneCommand() *cobra.Command {
 	var config pod.Config
-	var log logOptions
+	var log logging.Config
 	c := &cobra.Command{
 		Use:   "dataplane --xds HOST:PORT --xds-cert-dir DIR",
 		Short: "Run a data plane that a control plane elsewhere configures",
@@ -38,9 +37,10 @@ ends it at once.`,
 			if config.XDS == "" || config.CertDir == "" {
 				return fmt.Errorf("say where the control plane is and what to show it: --xds HOST:PORT --xds-cert-dir DIR")
 			}
-			if config.Log, err = log.logger(c.ErrOrStderr()); err != nil {
+			if config.Log, err = log.New(c.ErrOrStderr()); err != nil {
 				return err
 			}
+			logging.Bridge(config.Log)
 			if config.NodeID == "" {
 				if config.NodeID, err = defaultIdentity(); err != nil {
 					return err
@@ -61,7 +61,7 @@ ends it at once.`,
 	f.DurationVar(&config.DrainDelay, "drain-delay", defaultDrainDelay, "how long to serve on, not ready, before draining")
 	f.DurationVar(&config.DrainTimeout, "drain-timeout", defaultDrainTimeout, "how long connections may take to end then")
 	f.IntVar(&config.Concurrency, "concurrency", 0, "threads that serve (default: the container's CPUs)")
-	log.register(c)
+	log.Register(f)
 	c.AddCommand(drainCommand())
 	return c
 }
@@ -85,28 +85,4 @@ func defaultIdentity() (string, error) {
 		return name, nil
 	}
 	return os.Hostname()
-}
-
-// logOptions are the flags of a log.
-type logOptions struct{ level, format string }
-
-func (o *logOptions) register(c *cobra.Command) {
-	c.Flags().StringVar(&o.level, "log-level", "info", "debug, info, warn or error")
-	c.Flags().StringVar(&o.format, "log-format", "text", "text or json")
-}
-
-func (o *logOptions) logger(w io.Writer) (*slog.Logger, error) {
-	options := &slog.HandlerOptions{}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(o.level)); err != nil {
-		return nil, fmt.Errorf("--log-level %s: write debug, info, warn or error", o.level)
-	}
-	options.Level = level
-	switch o.format {
-	case formatText:
-		return slog.New(slog.NewTextHandler(w, options)), nil
-	case formatJSON:
-		return slog.New(slog.NewJSONHandler(w, options)), nil
-	}
-	return nil, fmt.Errorf("--log-format %s: write text or json", o.format)
 }

@@ -68,6 +68,11 @@ func New(c Config) *Controller {
 // Server is what proxies are served by; nothing is published in it before the first snapshot.
 func (c *Controller) Server() *xds.Server { return c.server }
 
+// Observe adds observers, before Run.
+func (c *Controller) Observe(observers ...Observer) {
+	c.config.Observers = append(c.config.Observers, observers...)
+}
+
 // Ready is why nothing is served yet, nil where a snapshot is.
 func (c *Controller) Ready() error {
 	c.mu.Lock()

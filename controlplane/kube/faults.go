@@ -89,6 +89,9 @@ func (s *Source) failed(w *watch, err error) {
 	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
 		return
 	}
+	if s.options.OnFailure != nil {
+		s.options.OnFailure(w.kind)
+	}
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	now := fault{what: w.group(), words: w.words(err)}

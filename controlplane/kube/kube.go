@@ -26,7 +26,9 @@ type Options struct {
 	// Nodes has Nodes watched. They are read for one thing: no ExternalName to a host outside of the cluster may have the
 	// address of a node (docs/operate/external-names.md), so without such hosts nobody need be allowed to list them.
 	Nodes bool
-	Log   *slog.Logger
+	// OnFailure, which may be nil, is told the kind of each list or watch that failed. It must not block.
+	OnFailure func(kind string)
+	Log       *slog.Logger
 }
 
 // Source is the objects of a cluster. It is a controller.Source.

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -75,6 +76,7 @@ type Status struct {
 	acceptance *acceptance
 	events     *events
 	refusals   *refusals
+	leading    atomic.Bool
 }
 
 var _ controller.Observer = (*Status)(nil)
@@ -124,8 +126,13 @@ func (s *Status) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// Leading says whether this replica writes.
+func (s *Status) Leading() bool { return s.leading.Load() }
+
 // lead is what the leader does, until ctx ends or another should lead: then it returns true.
 func (s *Status) lead(ctx context.Context) (handOff bool) {
+	s.leading.Store(true)
+	defer s.leading.Store(false)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var group sync.WaitGroup

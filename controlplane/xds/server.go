@@ -32,6 +32,8 @@ const (
 	keepaliveTimeout = 10 * time.Second
 	// handshakeMax is how long a connection may take until it is one of a proxy.
 	handshakeMax = 10 * time.Second
+	// connectionGrace is how long a proxy whose connection has reached its age may keep its stream.
+	connectionGrace = 5 * time.Second
 	// pingTimeMin is how often a proxy may ping us; Envoy's interval is its connection_keepalive.
 	pingTimeMin = 5 * time.Second
 )
@@ -218,6 +220,10 @@ func (s *Server) ServeTLS(ctx context.Context, lis net.Listener, files *identity
 // serve registers nothing but AggregatedDiscoveryService: no reflection, no unary Fetch.
 func (s *Server) serve(ctx context.Context, lis net.Listener, more ...grpc.ServerOption) error {
 	params := keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout, MaxConnectionAge: s.options.MaxConnectionAge}
+	if params.MaxConnectionAge > 0 {
+		// Without it gRPC lets the one stream that a proxy keeps live on.
+		params.MaxConnectionAgeGrace = connectionGrace
+	}
 	g := grpc.NewServer(append([]grpc.ServerOption{
 		grpc.KeepaliveParams(params),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingTimeMin, PermitWithoutStream: true}),
