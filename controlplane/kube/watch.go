@@ -241,11 +241,16 @@ func (l *listerWatcher) WatchWithContext(ctx context.Context, o metav1.ListOptio
 		l.source.lock.Lock()
 		l.source.succeeded(l.watch)
 		l.source.lock.Unlock()
-	case err != nil && ctx.Err() == nil && !(o.SendInitialEvents != nil && apierrors.IsInvalid(err)):
-		// An API server that cannot stream a list says that the request is invalid, and is asked for a list.
+	case err != nil && ctx.Err() == nil && !(o.SendInitialEvents != nil && listFollows(err)):
 		l.source.failed(l.watch, err)
 	}
 	return out, err
+}
+
+// listFollows says that the reflector asks for a plain list where a streamed one was refused so: by an API server that cannot
+// stream one, or by one that refuses the list in other words. Other errors it tries again by itself.
+func listFollows(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err)
 }
 
 // narrow has a request cover one object only. The field selector stands for the name where access is decided, too: a role
