@@ -102,6 +102,11 @@ golden: ## Write the golden files of the tests anew; read the diff before you co
 ci: ## Do what CI does: check, test, race, and tell where the time went
 	@.ci/run
 
+.PHONY: images
+images: ## Build the container images for linux by buildah, podman or docker: IMAGES=registry/team TAG=1.2.3
+	GOOS=linux CGO_ENABLED=0 $(ROOT) go build -trimpath -o bin/postern ./cmd/postern
+	@.ci/images
+
 .PHONY: clean
 clean: ## Remove bin/; the cache in ~/.cache/postern stays
 	rm -rf bin
