@@ -76,7 +76,8 @@
 {{- $p := .Values.dataPlane -}}
 - dataplane
 - --data-plane={{ $p.proxy }}
-- --xds={{ include "postern.controlPlane" . }}.$(POD_NAMESPACE).svc:18000
+{{- /* The dot at the end keeps the search domains of the pod out of it. */}}
+- --xds={{ include "postern.controlPlane" . }}.$(POD_NAMESPACE).svc.{{ trimAll "." .Values.upstream.clusterDomain }}.:18000
 - --xds-cert-dir=/etc/postern/xds
 - --xds-server-name={{ .Values.xds.serverName }}
 - --folder=/run/postern
