@@ -2,6 +2,7 @@
 package chart
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -135,5 +136,42 @@ func TestRoles(t *testing.T) {
 		if answer.Status.Allowed != ask.allowed {
 			t.Errorf("%+v: allowed is %t", ask.what, answer.Status.Allowed)
 		}
+	}
+}
+
+// TestUpgradeKeepsCertificates: generated certificates are those of the first install, or running data planes would be
+// parted from their control plane.
+func TestUpgradeKeepsCertificates(t *testing.T) {
+	c := cluster.Start(t)
+	program, err := manifests.Tools{Folder: filepath.Join(root, "manifests")}.Path(t.Context(), "helm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	helm := manifests.Helm{Program: program, Home: t.TempDir()}
+	upgrade := func(set string) map[string]string {
+		t.Helper()
+		if _, err := helm.Run(t.Context(), "upgrade", "--install", "postern", filepath.Join(root, "manifests/helm/postern"), "--namespace", "upgraded",
+			"--create-namespace", "--kubeconfig", cluster.Kubeconfig(t, c.Config), "--set-json", set); err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]string{}
+		for _, name := range []string{"postern-controlplane-tls", "postern-dataplane-tls"} {
+			secret, err := c.Client(t).CoreV1().Secrets("upgraded").Get(t.Context(), name, metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for key, value := range secret.Data {
+				out[name+" "+key] = string(value)
+			}
+		}
+		return out
+	}
+	first, second := upgrade("dataPlane.replicas=2"), upgrade("dataPlane.replicas=3")
+	if len(first) != 6 || !maps.Equal(first, second) {
+		t.Errorf("the Secrets hold %d things, the same after an upgrade: %t", len(first), maps.Equal(first, second))
+	}
+	deployment, err := c.Client(t).AppsV1().Deployments("upgraded").Get(t.Context(), "postern-dataplane", metav1.GetOptions{})
+	if err != nil || *deployment.Spec.Replicas != 3 {
+		t.Errorf("the upgrade has not happened: %v", err)
 	}
 }
