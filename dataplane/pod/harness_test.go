@@ -29,7 +29,7 @@ import (
 	"github.com/postern-gateway/postern/controlplane/casetest/traffic"
 	"github.com/postern-gateway/postern/controlplane/files"
 	"github.com/postern-gateway/postern/controlplane/options"
-	"github.com/postern-gateway/postern/controlplane/up"
+	"github.com/postern-gateway/postern/controlplane/controller"
 	"github.com/postern-gateway/postern/controlplane/xds"
 	"github.com/postern-gateway/postern/dataplane/identity"
 	"github.com/postern-gateway/postern/dataplane/pod"
@@ -130,7 +130,7 @@ func (s *site) files() *identity.Folder {
 // publication is what a data plane with these addresses is to serve.
 func (s *site) publication(httpAddress, httpsAddress string) *xds.Snapshot {
 	s.t.Helper()
-	snapshot, err := up.Snapshot(s.translated(httpAddress, httpsAddress))
+	snapshot, err := controller.Snapshot(nil, s.translated(httpAddress, httpsAddress))
 	if err != nil {
 		s.t.Fatal(err)
 	}
