@@ -128,7 +128,7 @@ func (k *keeper) candidates(fresh Result) map[object]Version {
 }
 
 func (k *keeper) refusedOnce(v Version) bool {
-	return slices.ContainsFunc(k.all, func(r Refusal) bool { return r.Version.object() == v.object() && r.Version.same(v) })
+	return slices.ContainsFunc(k.all, func(r Refusal) bool { return r.Of(v) })
 }
 
 // uncovers says whether the version before has a path that its update gives up to another object which restricts it, or may:
@@ -262,3 +262,35 @@ func replace(w source.World, instead map[object]Version) source.World {
 	}
 	return w
 }
+
+// Update is what an object was and is.
+type Update struct{ Before, Now Version }
+
+// Updates are those of the objects at some places, from one World to another; an object that is new has nothing before.
+func Updates(before, now source.World, places []diag.Origin) []Update {
+	old, current := versions(before), versions(now)
+	var out []Update
+	seen := map[object]bool{}
+	for _, at := range places {
+		o := objectOf(at)
+		v, exists := current[o]
+		if seen[o] || !exists || old[o].same(v) {
+			continue
+		}
+		seen[o] = true
+		out = append(out, Update{Before: old[o], Now: v})
+	}
+	return out
+}
+
+// Standing are the refusals of versions that are those of a World.
+func Standing(w source.World, refusals []Refusal) []Refusal {
+	if len(refusals) == 0 {
+		return nil
+	}
+	now := versions(w)
+	return slices.DeleteFunc(slices.Clone(refusals), func(r Refusal) bool { return !now[r.Version.object()].same(r.Version) })
+}
+
+// Of says whether the refusal is of a version.
+func (r Refusal) Of(v Version) bool { return r.Version.object() == v.object() && r.Version.same(v) }

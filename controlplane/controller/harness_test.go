@@ -190,6 +190,12 @@ func (r *recorder) await(t testing.TB, what string, wanted func(Publication) boo
 	}
 }
 
+func (r *recorder) refusals() []xds.NACK {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.nacks)
+}
+
 func (r *recorder) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -251,7 +257,7 @@ func start(t testing.TB, m *memory, s translator.Settings) *running {
 	r.socket = filepath.Join(t.TempDir(), "x", "s")
 	r.Controller = New(Config{
 		Source: m, Settings: s, Names: names.New(names.Options{}), Observers: []Observer{r.seen},
-		Log: slog.New(slog.NewTextHandler(r.log, nil)),
+		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Serve: func(ctx context.Context, server *xds.Server) error {
 			lis, err := xds.ListenUnix(r.socket)
 			if err != nil {
@@ -339,10 +345,13 @@ func (p *proxy) Apply(u ads.Update) map[string]error {
 		<-p.gate
 	}
 	refused := map[string]error{}
+	p.mu.Lock()
+	refuses := p.refuses
+	p.mu.Unlock()
 	for _, r := range u.Resources {
 		m, err := r.GetResource().UnmarshalNew()
-		if err == nil && p.refuses != nil {
-			err = p.refuses(r)
+		if err == nil && refuses != nil {
+			err = refuses(r)
 		}
 		if err != nil {
 			refused[r.GetName()] = fmt.Errorf("%s: %w", r.GetName(), err)
@@ -407,4 +416,15 @@ func contains(marker string) func(*discoveryv3.Resource) error {
 		}
 		return nil
 	}
+}
+
+// routeType is the type of route configurations.
+const routeType = resource.RouteType
+
+// awaitAccepted waits until the loop knows that the proxies have accepted what is served.
+func (r *running) awaitAccepted(t testing.TB) {
+	t.Helper()
+	r.settle(t)
+	_, revision := r.Server().Snapshot()
+	r.log.await(fmt.Sprintf("msg=accepted revision=%d\n", revision))
 }

@@ -17,9 +17,8 @@ type mail struct {
 	names       []source.ResolvedName
 	certificate *model.Certificate
 	refusals    []xds.NACK
-	// settled is the newest revision that all proxies have answered, and accepted that none of them refuses anything.
-	settled  xds.Revision
-	accepted bool
+	// settled is the newest revision that all proxies have answered.
+	settled xds.Revision
 }
 
 // inbox holds the mail until the loop takes it.

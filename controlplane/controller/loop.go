@@ -60,6 +60,15 @@ type loop struct {
 	settleBy      time.Time
 	// endpointsAfter is when endpoints may be published again.
 	endpointsAfter time.Time
+	// accepted is the newest publication that all proxies have accepted; its Revision is 0 before the first.
+	accepted Publication
+	// refusals are what proxies refuse, until it changes; origin is what the Source said last.
+	refusals []translator.Refusal
+	origin   source.World
+	// stepped is the configuration for the refusal of which something was last taken out of service.
+	stepped xds.Revision
+	// rolledBack says that the last accepted publication is served in place of one that is refused whatever is left out.
+	rolledBack bool
 	// watching ends the goroutine that waits for the proxies.
 	watching context.CancelFunc
 	watchers sync.WaitGroup
@@ -116,8 +125,15 @@ func (l *loop) read(m mail) {
 		l.settings.Resolve.DefaultCertificate = m.certificate
 		l.note(Change{At: time.Now()})
 	}
-	if m.settled >= l.configuration {
+	for _, nack := range m.refusals {
+		// What is older may be overcome; if it is not, it stands when all have answered.
+		if nack.Revision >= l.configuration {
+			l.quarantine(nack)
+		}
+	}
+	if m.settled == l.configuration && l.configuration > 0 {
 		l.settled = true
+		l.judge()
 	}
 }
 
@@ -140,7 +156,7 @@ func (l *loop) step(ctx context.Context) time.Duration {
 	if now.Before(l.endpointsAfter) {
 		return min(wait, time.Until(l.endpointsAfter))
 	}
-	l.move(ctx)
+	l.move()
 	return wait
 }
 
@@ -233,11 +249,13 @@ func (l *loop) translate(world source.World) Publication {
 			l.settings.Resolve.ExternalNames.Own = own
 		}
 	}
-	return Publication{World: world, Result: translator.Translate(world, l.settings), Began: l.pending.At}
+	l.origin = world
+	kept := translator.Keep(world, translator.Keeping{Before: l.last.World, Refusals: l.refusals}, l.settings)
+	return Publication{World: kept.World, Result: kept.Result, Began: l.pending.At}
 }
 
 // move publishes the endpoints of now with the configuration of before.
-func (l *loop) move(ctx context.Context) {
+func (l *loop) move() {
 	began := time.Now()
 	l.endpoints, l.endpointsAfter = false, began.Add(endpointsGap)
 	next := l.last
@@ -258,14 +276,15 @@ func (l *loop) move(ctx context.Context) {
 		return
 	}
 	next.EndpointsOnly, next.Began, next.Took = true, l.pending.At, time.Since(began)
-	l.send(ctx, next)
+	l.send(next)
 }
 
 // publish serves a publication that is not of endpoints only.
 func (l *loop) publish(ctx context.Context, next Publication) error {
-	if err := l.send(ctx, next); err != nil {
+	if err := l.send(next); err != nil {
 		return err
 	}
+	l.refusals, l.rolledBack = translator.Standing(l.origin, l.refusals), false
 	l.changed, l.endpoints, l.holdUntil, l.unanswered = false, false, time.Time{}, false
 	l.configuration, l.settled, l.settleBy = l.last.Revision, false, time.Now().Add(settleWaitMax)
 	l.watch(ctx, l.last.Revision)
@@ -277,7 +296,7 @@ func (l *loop) publish(ctx context.Context, next Publication) error {
 }
 
 // send makes the snapshot, serves it, and tells the observers. What was served before stays, should that fail.
-func (l *loop) send(_ context.Context, next Publication) error {
+func (l *loop) send(next Publication) error {
 	began := time.Now()
 	return l.guarded("publish", func() error {
 		snapshot, err := Snapshot(l.last.Snapshot, next.Result)
@@ -300,14 +319,18 @@ func (l *loop) send(_ context.Context, next Publication) error {
 	})
 }
 
-// watch has the loop told when all proxies have answered a revision.
+// watch has the loop told when all proxies have answered a revision, and again when the first one comes that has.
 func (l *loop) watch(ctx context.Context, revision xds.Revision) {
 	l.watching()
 	ctx, l.watching = context.WithCancel(ctx)
+	server := l.c.server
 	l.watchers.Go(func() {
-		if l.c.server.Wait(ctx, revision) == nil {
-			accepted := l.c.server.Accepted()
-			l.c.inbox.put(func(m *mail) { m.settled, m.accepted = revision, accepted })
+		for connected := false; !connected && server.Wait(ctx, revision) == nil; {
+			_, connected = server.Standing()
+			l.c.inbox.put(func(m *mail) { m.settled = revision })
+			if !connected && server.WaitConnected(ctx, 1) != nil {
+				return
+			}
 		}
 	})
 }

@@ -128,20 +128,18 @@ func (s *Server) Wait(ctx context.Context, rev Revision) error {
 	})
 }
 
-// Accepted says whether proxies are connected and none of them refuses anything of what is served now.
-func (s *Server) Accepted() bool {
+// Standing are the refusals of what is served now, one of each proxy and type, and whether proxies are connected at all.
+// Where none stands and some are, what is served has been accepted or is on its way.
+func (s *Server) Standing() (refusals []NACK, connected bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	connected := false
 	for st := range s.streams {
 		if st.present {
 			connected = true
-			if st.refusing() {
-				return false
-			}
+			refusals = append(refusals, st.standing()...)
 		}
 	}
-	return connected
+	return refusals, connected
 }
 
 // WaitConnected returns when at least n proxies are connected and have sent a request.

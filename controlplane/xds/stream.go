@@ -177,19 +177,21 @@ func (st *stream) ledger() ProxyState {
 	return ProxyState{Node: st.node, Cluster: st.cluster, Connected: st.since, Types: st.state.types(), stream: st.id}
 }
 
-// refusing says whether the proxy has refused the version of anything that is to be served to it now.
-func (st *stream) refusing() bool {
+// standing are the last refusals of types of which the proxy has refused the version of anything that is to be served now.
+func (st *stream) standing() []NACK {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	var out []NACK
 	if st.state.snap == nil {
-		return false
+		return nil
 	}
-	for _, sub := range st.state.subs {
+	for _, sub := range st.state.ordered() {
 		for name, version := range sub.refused {
 			if found := st.state.snap.find(sub.typeURL, name); sub.wants(name) && found.version == version {
-				return true
+				out = append(out, *sub.lastNACK)
+				break
 			}
 		}
 	}
-	return false
+	return out
 }

@@ -39,11 +39,16 @@ func Restrictions(annotations map[string]string, tables ...*Table) map[string]st
 	return out
 }
 
-// restricts says whether an entry that a whole key is, or is nearly, restricts access or protects a connection.
+// restricts says whether the entry that a whole key is, or one that it nearly is, restricts access or protects a connection.
 func (t *Table) restricts(whole string) bool {
 	key, ours := t.split(whole)
-	return ours && slices.ContainsFunc(t.Annotations, func(a Annotation) bool {
-		return (a.Restricts || a.Protects) && diag.Distance(strings.ToLower(key), a.Key) <= max(1, len(a.Key)/4)
+	if !ours {
+		return false
+	}
+	known := slices.ContainsFunc(t.Annotations, func(a Annotation) bool { return a.Key == key })
+	return slices.ContainsFunc(t.Annotations, func(a Annotation) bool {
+		near := a.Key == key || !known && diag.Distance(strings.ToLower(key), a.Key) <= max(1, len(a.Key)/4)
+		return near && (a.Restricts || a.Protects)
 	})
 }
 
