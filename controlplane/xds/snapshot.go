@@ -333,3 +333,23 @@ func (s *Snapshot) set(typeURL string) *typeSet {
 	}
 	return &typeSet{}
 }
+
+// secretsOf are the versions of the secrets that a resource refers to, empty where it refers to none.
+func (s *Snapshot) secretsOf(typeURL, name string) string {
+	e := s.static(typeURL, name)
+	if e == nil {
+		return ""
+	}
+	var out strings.Builder
+	for _, ref := range e.refs {
+		if ref.typeURL != resource.SecretType {
+			continue
+		}
+		version := gone
+		if secret := s.static(ref.typeURL, ref.name); secret != nil {
+			version = secret.version
+		}
+		fmt.Fprintf(&out, "%q=%s ", ref.name, version)
+	}
+	return out.String()
+}

@@ -108,7 +108,13 @@ func (s *state) bound(sub *subscription, name string) {
 // answer settles the response in flight by the proxy's ACK or NACK.
 func (s *state) answer(sub *subscription, refusal *status.Status, now time.Time) *NACK {
 	f := sub.land(refusal == nil)
+	if sub.typeURL == resource.SecretType {
+		s.retry()
+	}
 	if refusal != nil {
+		for name := range f.versions {
+			sub.triedWith[name] = f.snapshot.secretsOf(sub.typeURL, name)
+		}
 		sub.answered.nacks++
 		sub.lastNACK = newNACK(sub.typeURL, f, refusal.GetMessage(), now)
 		return sub.lastNACK
@@ -160,6 +166,29 @@ func (s *state) publish(snap *Snapshot, revision Revision) {
 			}
 		}
 		sub.mark(before, snap)
+	}
+	s.retry()
+}
+
+// retry sends again what the proxy has refused together with other secrets than there are now, once it has these: a listener
+// refused for a CA that cannot be used is no other listener after the repair, and Envoy does not try it by itself.
+func (s *state) retry() {
+	secrets := s.subs[resource.SecretType]
+	for _, typeURL := range []string{resource.ClusterType, resource.ListenerType} {
+		sub := s.subs[typeURL]
+		if sub == nil {
+			continue
+		}
+		for name, version := range sub.refused {
+			if now := s.snap.static(typeURL, name); now == nil || now.version != version || sub.triedWith[name] == s.snap.secretsOf(typeURL, name) {
+				continue
+			}
+			if secrets == nil || secrets.upToDate(s.snap, s.snap.static(typeURL, name).refs) {
+				sub.triedWith[name] = s.snap.secretsOf(typeURL, name)
+				delete(sub.told, name)
+				sub.dirty[name] = struct{}{}
+			}
+		}
 	}
 }
 

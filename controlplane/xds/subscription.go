@@ -31,6 +31,8 @@ type subscription struct {
 	accepted map[string]string
 	// refused is the version of each resource that was in a response which the proxy NACKed.
 	refused map[string]string
+	// triedWith are the secrets, as secretsOf has them, with which what is refused was last sent.
+	triedWith map[string]string
 	// dirty are the names that may have to be sent. Whether they do is decided when a response is built.
 	dirty map[string]struct{}
 	// flight is the response that is not answered yet, at most one per type.
@@ -64,7 +66,7 @@ type flight struct {
 func newSubscription(typeURL string) *subscription {
 	return &subscription{
 		typeURL: typeURL, names: map[string]struct{}{}, told: map[string]string{}, accepted: map[string]string{},
-		refused: map[string]string{}, dirty: map[string]struct{}{}, expected: map[string]time.Time{}, owed: map[string]struct{}{},
+		refused: map[string]string{}, triedWith: map[string]string{}, dirty: map[string]struct{}{}, expected: map[string]time.Time{}, owed: map[string]struct{}{},
 		queue: list.New(), queued: map[string]*list.Element{},
 	}
 }
@@ -137,6 +139,7 @@ func (s *subscription) forget(name string) {
 	delete(s.told, name)
 	delete(s.accepted, name)
 	delete(s.refused, name)
+	delete(s.triedWith, name)
 	delete(s.dirty, name)
 }
 
@@ -291,4 +294,14 @@ func (s *subscription) refusing(snap *Snapshot) bool {
 		}
 	}
 	return false
+}
+
+// upToDate says whether the proxy has accepted the secrets, among some references, that it is subscribed to.
+func (s *subscription) upToDate(snap *Snapshot, refs []resourceName) bool {
+	for _, ref := range refs {
+		if e := snap.static(s.typeURL, ref.name); ref.typeURL == s.typeURL && s.wants(ref.name) && e != nil && s.accepted[ref.name] != e.version {
+			return false
+		}
+	}
+	return true
 }
