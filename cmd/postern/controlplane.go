@@ -2,17 +2,14 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/postern-gateway/postern/controlplane/cluster"
 	"github.com/postern-gateway/postern/controlplane/logging"
 )
-
-// namespaceFile is where a pod finds the namespace of its service account (Kubernetes: Accessing the API from a Pod).
-const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 func controlplaneCommand() *cobra.Command {
 	var config cluster.Config
@@ -22,7 +19,10 @@ func controlplaneCommand() *cobra.Command {
 		Short: "Watch a cluster and tell data planes elsewhere what to serve",
 		Long: `Watches a cluster's Ingresses and what they refer to, and serves their configuration to data planes
 (postern dataplane) by xDS over mTLS. An edit is in force in every data plane with no restart; one
-that cannot be served leaves the version before in service and is told as an Event.
+that brings an error leaves the version before in service (docs/design/last-good.md) and is told as
+an Event. There is no other way to ask than with a data plane's certificate.
+
+--http and --https are where the data planes' pods listen.
 
 Ingresses get the addresses of --publish-service, or those of --publish-address, in their status.
 Of several replicas each serves data planes, and the leader writes status and Events.`,
@@ -30,21 +30,13 @@ Of several replicas each serves data planes, and the leader writes status and Ev
   postern controlplane --kubeconfig ~/.kube/config --xds-cert-dir certs/controlplane --lease-namespace default`,
 		Args: onlyFlags,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if config.XDSCertDir == "" {
-				return errors.New("say what to show data planes: --xds-cert-dir DIR (postern certs makes one)")
+			if err := completeControlPlane(&config); err != nil {
+				return err
 			}
 			if config.Log, err = log.New(c.ErrOrStderr()); err != nil {
 				return err
 			}
 			logging.Bridge(config.Log)
-			if config.Identity == "" {
-				if config.Identity, err = defaultIdentity(); err != nil {
-					return err
-				}
-			}
-			if config.LeaseNamespace == "" {
-				config.LeaseNamespace = ownNamespace()
-			}
 			built := builtOf()
 			config.Version, config.Commit = built.Version, built.Revision
 			config.Access.UserAgent = "postern/" + built.Version
@@ -61,7 +53,7 @@ Of several replicas each serves data planes, and the leader writes status and Ev
 	f.StringVar(&config.XDSCertDir, "xds-cert-dir", "", "folder with tls.crt, tls.key and ca.crt for data planes; read again on change")
 	f.StringVar(&config.PublishService, "publish-service", "", "Service NAMESPACE/NAME whose addresses Ingresses get")
 	f.StringSliceVar(&config.PublishAddresses, "publish-address", nil, "IP address or host name that Ingresses get; may be repeated")
-	f.StringVar(&config.LeaseNamespace, "lease-namespace", os.Getenv("POD_NAMESPACE"), "namespace of the Lease (default: $POD_NAMESPACE, or the pod's)")
+	f.StringVar(&config.LeaseNamespace, "lease-namespace", "", "namespace of the Lease by which replicas choose who writes status and Events (default: $POD_NAMESPACE)")
 	f.StringVar(&config.LeaseName, "lease-name", "postern", "name of the Lease that replicas share")
 	f.StringVar(&config.Identity, "identity", "", "what this replica calls itself in the Lease (default: $POD_NAME, or the host's name)")
 	f.StringVar(&config.Health, "health", "0.0.0.0:8081", "address of /healthz, /livez and /readyz; empty has none")
@@ -71,11 +63,24 @@ Of several replicas each serves data planes, and the leader writes status and Ev
 	return c
 }
 
-// ownNamespace is the pod's, empty outside of one.
-func ownNamespace() string {
-	b, err := os.ReadFile(namespaceFile)
-	if err != nil {
-		return ""
+// completeControlPlane fills in what the environment says, and finds what is missing.
+func completeControlPlane(c *cluster.Config) (err error) {
+	if c.XDSCertDir == "" {
+		return errors.New("--xds-cert-dir DIR is missing: data planes are served by mTLS only; postern certs makes certificates")
 	}
-	return strings.TrimSpace(string(b))
+	if c.XDS == "" {
+		return errors.New("--xds is empty, so no data plane could be served")
+	}
+	if c.Identity == "" {
+		if c.Identity, err = defaultIdentity(); err != nil {
+			return fmt.Errorf("ask for the host's name, or give --identity: %w", err)
+		}
+	}
+	if c.LeaseNamespace == "" {
+		c.LeaseNamespace = os.Getenv("POD_NAMESPACE")
+	}
+	if c.LeaseNamespace == "" {
+		return errors.New("--lease-namespace NAMESPACE is missing, and $POD_NAMESPACE is not set")
+	}
+	return nil
 }

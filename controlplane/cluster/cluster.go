@@ -29,6 +29,7 @@ import (
 	"github.com/postern-gateway/postern/dataplane/identity"
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/resolve"
 )
 
 // connectionAge is how long a proxy stays with one control plane before it asks anew: proxies spread over the replicas
@@ -97,17 +98,21 @@ func (c Config) prepare() (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
+	service, err := parseService(c.PublishService)
+	if err != nil {
+		return nil, err
+	}
+	if service.Name != "" {
+		own := &settings.Resolve.ExternalNames.OwnServices
+		*own = append(*own, resolve.ServiceKey{Namespace: service.Namespace, Name: service.Name})
+	}
 	resolver, err := names.Asking(c.DNSServers)
 	if err != nil {
 		return nil, err
 	}
 	files, err := identity.Open(c.XDSCertDir, c.Log)
 	if err != nil {
-		return nil, fmt.Errorf("read --xds-cert-dir: %w", err)
-	}
-	service, err := parseService(c.PublishService)
-	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--xds-cert-dir: %w", err)
 	}
 	access, err := c.Access.Config()
 	if err != nil {
@@ -135,7 +140,7 @@ func (c Config) prepare() (*parts, error) {
 		return nil, err
 	}
 	p.metrics = metrics.New(metrics.Config{
-		Server: p.controller.Server(), Leader: p.status.Leading, XDSCertificateEnd: files.NotAfter, Version: c.Version, Commit: c.Commit,
+		Server: p.controller.Server(), Leader: p.status.Leads, XDSCertificateEnd: files.NotAfter, Version: c.Version, Commit: c.Commit,
 	})
 	p.controller.Observe(p.metrics, p.status)
 	c.warn(settings)
@@ -215,16 +220,20 @@ func (c Config) listen(p *parts) (servers []health.Server, err error) {
 // checks are ready once a snapshot is served: what the API server says later, or does not say, takes no proxy's
 // configuration away.
 func (p *parts) checks() health.Checks {
-	return health.Checks{Ready: []health.Check{{Name: "snapshot", Probe: func() error {
-		err := p.controller.Ready()
-		if err == nil {
+	caches := func() error {
+		if p.controller.Ready() == nil {
 			return nil
 		}
+		var faults []error
 		for _, fault := range p.source.Faults() {
-			err = errors.Join(err, errors.New(fault.String()))
+			faults = append(faults, errors.New(fault.String()))
 		}
-		return err
-	}}}}
+		return errors.Join(faults...)
+	}
+	return health.Checks{
+		Live:  []health.Check{{Name: "loop", Probe: p.controller.Live}},
+		Ready: []health.Check{{Name: "caches", Probe: caches}, {Name: "snapshot", Probe: p.controller.Ready}},
+	}
 }
 
 // watchCertificate reads --tls-cert-dir again when it changes.

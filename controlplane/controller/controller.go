@@ -3,9 +3,11 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -26,8 +28,7 @@ type Config struct {
 	// XDS are the server's options. Its OnNACK, which may be nil, is called beside the controller's own.
 	XDS xds.Options
 	// Serve answers proxies until ctx ends. It is called once the first snapshot is served.
-	Serve     func(context.Context, *xds.Server) error
-	Observers []Observer
+	Serve func(context.Context, *xds.Server) error
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -38,11 +39,36 @@ type Controller struct {
 	log    *slog.Logger
 	server *xds.Server
 	inbox  inbox
+	// observers are written before Run only.
+	observers []Observer
 
 	mu sync.Mutex
-	// notReady is guarded by mu.
+	// notReady, and busy, since when the loop has been at work, zero where it waits, are guarded by mu.
 	notReady error
+	busy     time.Time
 }
+
+// stuckAfter is how long the loop may be at one piece of work. Ten thousand Ingresses take seconds.
+const stuckAfter = 5 * time.Minute
+
+// Live is why the process had better be started anew, nil where it need not.
+func (c *Controller) Live() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.busy.IsZero() && time.Since(c.busy) > stuckAfter {
+		return fmt.Errorf("the controller has been at one piece of work for more than %s", stuckAfter)
+	}
+	return nil
+}
+
+func (c *Controller) setBusy(since time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = since
+}
+
+// Observe has observers told from now on, in this order. It is called before Run.
+func (c *Controller) Observe(observers ...Observer) { c.observers = append(c.observers, observers...) }
 
 // errStarting is why a controller is not ready before it has looked at its source.
 var errStarting = errors.New("the cluster's objects are not all listed yet")
@@ -68,11 +94,6 @@ func New(c Config) *Controller {
 // Server is what proxies are served by; nothing is published in it before the first snapshot.
 func (c *Controller) Server() *xds.Server { return c.server }
 
-// Observe adds observers, before Run.
-func (c *Controller) Observe(observers ...Observer) {
-	c.config.Observers = append(c.config.Observers, observers...)
-}
-
 // Ready is why nothing is served yet, nil where a snapshot is.
 func (c *Controller) Ready() error {
 	c.mu.Lock()
@@ -93,7 +114,7 @@ func (c *Controller) SetCertificate(certificate *model.Certificate) {
 
 // refused has a NACK told and looked into.
 func (c *Controller) refused(node string, nack xds.NACK) {
-	for _, o := range c.config.Observers {
+	for _, o := range c.observers {
 		o.Refused(node, nack)
 	}
 	c.inbox.put(func(m *mail) { m.refusals = append(m.refusals[max(0, len(m.refusals)+1-refusalsMax):], nack) })

@@ -256,7 +256,7 @@ func start(t testing.TB, m *memory, s translator.Settings) *running {
 	r := &running{source: m, seen: &recorder{changed: make(chan struct{})}, serving: make(chan struct{}), log: &logged{t: t, written: make(chan struct{})}}
 	r.socket = filepath.Join(t.TempDir(), "x", "s")
 	r.Controller = New(Config{
-		Source: m, Settings: s, Names: names.New(names.Options{}), Observers: []Observer{r.seen},
+		Source: m, Settings: s, Names: names.New(names.Options{}),
 		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Serve: func(ctx context.Context, server *xds.Server) error {
 			lis, err := xds.ListenUnix(r.socket)
@@ -267,6 +267,7 @@ func start(t testing.TB, m *memory, s translator.Settings) *running {
 			return server.Serve(ctx, lis)
 		},
 	})
+	r.Observe(r.seen)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()

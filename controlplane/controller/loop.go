@@ -87,7 +87,9 @@ func (l *loop) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		l.c.setBusy(time.Now())
 		timer.Reset(l.step(ctx))
+		l.c.setBusy(time.Time{})
 		select {
 		case <-ctx.Done():
 			return
@@ -312,7 +314,7 @@ func (l *loop) send(next Publication) error {
 		next.Snapshot = snapshot
 		next.Revision = l.c.server.Publish(snapshot)
 		l.last = next
-		for _, o := range l.c.config.Observers {
+		for _, o := range l.c.observers {
 			o.Published(next)
 		}
 		return nil

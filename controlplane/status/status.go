@@ -76,7 +76,7 @@ type Status struct {
 	acceptance *acceptance
 	events     *events
 	refusals   *refusals
-	leading    atomic.Bool
+	leads      atomic.Bool
 }
 
 var _ controller.Observer = (*Status)(nil)
@@ -106,6 +106,9 @@ func New(client kubernetes.Interface, log *slog.Logger, o Options) (*Status, err
 	return s, nil
 }
 
+// Leads says whether this replica writes now.
+func (s *Status) Leads() bool { return s.leads.Load() }
+
 // Published implements controller.Observer. The newest publication stands for those before it.
 func (s *Status) Published(p controller.Publication) { s.published.put(&p) }
 
@@ -126,13 +129,10 @@ func (s *Status) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// Leading says whether this replica writes.
-func (s *Status) Leading() bool { return s.leading.Load() }
-
 // lead is what the leader does, until ctx ends or another should lead: then it returns true.
 func (s *Status) lead(ctx context.Context) (handOff bool) {
-	s.leading.Store(true)
-	defer s.leading.Store(false)
+	s.leads.Store(true)
+	defer s.leads.Store(false)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var group sync.WaitGroup
