@@ -253,10 +253,15 @@ func (l *logged) await(text string) {
 // start runs a controller until the test ends.
 func start(t testing.TB, m *memory, s translator.Settings) *running {
 	t.Helper()
+	return startWith(t, m, s, xds.Options{})
+}
+
+func startWith(t testing.TB, m *memory, s translator.Settings, o xds.Options) *running {
+	t.Helper()
 	r := &running{source: m, seen: &recorder{changed: make(chan struct{})}, serving: make(chan struct{}), log: &logged{t: t, written: make(chan struct{})}}
 	r.socket = filepath.Join(t.TempDir(), "x", "s")
 	r.Controller = New(Config{
-		Source: m, Settings: s, Names: names.New(names.Options{}),
+		Source: m, Settings: s, Names: names.New(names.Options{}), XDS: o,
 		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Serve: func(ctx context.Context, server *xds.Server) error {
 			lis, err := xds.ListenUnix(r.socket)

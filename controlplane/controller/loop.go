@@ -290,10 +290,10 @@ func (l *loop) publish(ctx context.Context, next Publication) error {
 	l.changed, l.endpoints, l.holdUntil, l.unanswered = false, false, time.Time{}, false
 	l.configuration, l.settled, l.settleBy = l.last.Revision, false, time.Now().Add(settleWaitMax)
 	l.watch(ctx, l.last.Revision)
+	l.c.setReady(nil)
 	if l.configuration == 1 {
 		close(l.first)
 	}
-	l.c.setReady(nil)
 	return nil
 }
 
