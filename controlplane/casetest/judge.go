@@ -55,16 +55,18 @@ func Run(t *testing.T, root string, court Court) {
 	for _, c := range Load(t, root) {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
-			hear(t, c, court)
+			results, err := c.Translate()
+			if err != nil {
+				t.Fatal(err)
+			}
+			court.Hear(t, c, results)
 		})
 	}
 }
 
-func hear(t *testing.T, c *Case, court Court) {
-	results, err := c.Translate()
-	if err != nil {
-		t.Fatal(err)
-	}
+// Hear has the judge ask all probes of a case, by a translation of each of its steps.
+func (court Court) Hear(t *testing.T, c *Case, results []translator.Result) {
+	t.Helper()
 	judge := court.Open(t, c)
 	for i, step := range c.Steps {
 		if err := judge.Publish(results[i]); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -84,8 +85,19 @@ func (c *Cluster) keys() (map[string]bool, error) {
 	return all, nil
 }
 
-// late are the endings and parts of keys that the API server makes by itself after it is ready.
-var late = []string{"/kube-system/", "/default/kubernetes", registry + "ipaddresses/10.96.0.1", registry + "masterleases/", registry + "ranges/", registry + "servicecidrs/"}
+// late are the beginnings of keys that the API server makes by itself after it is ready, lateObjects whole ones.
+var (
+	late = []string{
+		"leases/kube-system/apiserver-", "configmaps/kube-system/kube-apiserver-", "configmaps/kube-system/extension-apiserver-",
+		"masterleases/", "ranges/", "servicecidrs/", "apiregistration.k8s.io/", "flowschemas/", "prioritylevelconfigurations/",
+	}
+	lateObjects = []string{"services/specs/default/kubernetes", "services/endpoints/default/kubernetes", "endpointslices/default/kubernetes", "ipaddresses/10.96.0.1"}
+)
+
+func isLate(key string) bool {
+	key = strings.TrimPrefix(key, registry)
+	return slices.Contains(lateObjects, key) || slices.ContainsFunc(late, func(part string) bool { return strings.HasPrefix(key, part) })
+}
 
 // wipe deletes what the API server did not make by itself. It does so in etcd, since without its controller a namespace is
 // never gone otherwise; who watches sees each object go.
@@ -95,15 +107,9 @@ func (c *Cluster) wipe() error {
 		return fmt.Errorf("wipe the cluster: %w", err)
 	}
 	var ops []etcdOp
-next:
 	for key := range all {
-		if c.own[key] {
+		if c.own[key] || isLate(key) {
 			continue
-		}
-		for _, part := range late {
-			if strings.Contains(key, part) {
-				continue next
-			}
 		}
 		ops = append(ops, etcdOp{Delete: &etcdRange{Key: []byte(key)}})
 	}
