@@ -323,6 +323,7 @@ func (r *running) connect(t testing.TB, p *proxy) *proxy {
 	t.Helper()
 	r.awaitServing(t)
 	p.has = map[string]proto.Message{}
+	before := len(r.Server().Proxies())
 	var err error
 	p.client, err = ads.New(ads.Options{
 		Target: "unix://" + r.socket, NodeID: "test", Cluster: "test", Handler: p,
@@ -340,7 +341,7 @@ func (r *running) connect(t testing.TB, p *proxy) *proxy {
 	})
 	wait, stop := context.WithTimeout(ctx, hangLimit)
 	defer stop()
-	if err := r.Server().WaitConnected(wait, 1); err != nil {
+	if err := r.Server().WaitConnected(wait, before+1); err != nil {
 		t.Fatal(err)
 	}
 	return p
