@@ -44,10 +44,16 @@ type Server struct {
 // portTries bounds the search for a port that is free over both UDP and TCP.
 const portTries = 16
 
-// Start runs a server until the test ends.
+// Start runs a server until the test ends, at a port that is free.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	udp, tcp, err := listen()
+	return StartAt(t, 0)
+}
+
+// StartAt runs a server at a port, as one that /etc/resolv.conf is to name must be at 53.
+func StartAt(t testing.TB, port int) *Server {
+	t.Helper()
+	udp, tcp, err := listen(port)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,10 +70,10 @@ func Start(t testing.TB) *Server {
 	return s
 }
 
-func listen() (*net.UDPConn, net.Listener, error) {
+func listen(port int) (*net.UDPConn, net.Listener, error) {
 	var last error
 	for range portTries {
-		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		if err != nil {
 			return nil, nil, fmt.Errorf("listen for DNS: %w", err)
 		}
