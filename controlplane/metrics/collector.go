@@ -77,6 +77,7 @@ func (s sink) ledger(stats xds.Stats) {
 	for _, of := range stats.Types {
 		s.put(acks, float64(of.ACKs), of.Type)
 		s.put(nacks, float64(of.NACKs), of.Type)
+		s.put(sentResources, float64(of.Sent), of.Type)
 		s.put(nackStanding, float64(of.Refused), of.Type)
 	}
 }

@@ -58,12 +58,13 @@ var (
 	snapshotResources = gauge(namespace+"snapshot_resources", "Resources of the newest snapshot, certificates that are asked for by name left out.", "type")
 	snapshotBytes     = gauge(namespace+"snapshot_bytes", "Bytes of these resources, as they are sent.", "type")
 
-	proxies      = gauge(namespace+"proxies_connected", "Proxies that are connected to this replica.")
-	behind       = gauge(namespace+"proxies_behind", "Connected proxies that have not answered all of the newest snapshot.")
-	authorizers  = gauge(namespace+"authorizers_connected", "Authorizers of data planes that are connected to this replica.")
-	acks         = counter(namespace+"xds_acks_total", "Responses that proxies accepted.", "type")
-	nacks        = counter(namespace+"xds_nacks_total", "Responses that proxies refused.", "type")
-	nackStanding = gauge(namespace+"xds_refused_resources", "Resources that stand refused now, counted for each proxy.", "type")
+	proxies       = gauge(namespace+"proxies_connected", "Proxies that are connected to this replica.")
+	behind        = gauge(namespace+"proxies_behind", "Connected proxies that have not answered all of the newest snapshot.")
+	authorizers   = gauge(namespace+"authorizers_connected", "Authorizers of data planes that are connected to this replica.")
+	acks          = counter(namespace+"xds_acks_total", "Responses that proxies accepted.", "type")
+	nacks         = counter(namespace+"xds_nacks_total", "Responses that proxies refused.", "type")
+	sentResources = counter(namespace+"xds_resources_sent_total", "Resources that were sent to proxies or taken back from them; one that has them from another replica, or from this one's process before, is not sent them again.", "type")
+	nackStanding  = gauge(namespace+"xds_refused_resources", "Resources that stand refused now, counted for each proxy.", "type")
 
 	certificates    = gauge(namespace+"certificates", "Different certificates served.")
 	certificatesEnd = gauge(namespace+"certificates_expiring", "Certificates served that end within these days; 0 are those that have ended.", "within_days")
@@ -88,7 +89,7 @@ var (
 var collected = []family{
 	buildInfo, objects, ingressesServed, routes, hosts, backends, endpoints, diagnostics,
 	snapshotRevision, snapshotTimestamp, snapshotResources, snapshotBytes,
-	proxies, behind, authorizers, acks, nacks, nackStanding,
+	proxies, behind, authorizers, acks, nacks, sentResources, nackStanding,
 	certificates, certificatesEnd, certificatesDue, xdsCertificate, leader,
 }
 

@@ -77,6 +77,8 @@ type Server struct {
 	lastID   uint64
 	// answered counts the answers of streams that are gone, by type URL.
 	answered map[string]answers
+	// sent counts the resources of responses, those that were taken back included, by type URL.
+	sent map[string]uint64
 	// changed is closed and replaced whenever a stream comes, goes or settles.
 	changed chan struct{}
 }
@@ -89,7 +91,10 @@ func New(options Options) *Server {
 	if options.OnDemandMax <= 0 {
 		options.OnDemandMax = UnknownSNIMax
 	}
-	return &Server{options: options, orderWait: orderWaitMax, streams: map[*stream]struct{}{}, answered: map[string]answers{}, changed: make(chan struct{})}
+	return &Server{
+		options: options, orderWait: orderWaitMax, streams: map[*stream]struct{}{}, answered: map[string]answers{}, sent: map[string]uint64{},
+		changed: make(chan struct{}),
+	}
 }
 
 // Publish makes snap what is served. It waits for nobody: a proxy that is slow skips the revisions in between.

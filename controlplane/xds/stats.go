@@ -1,6 +1,10 @@
 package xds
 
-import "slices"
+import (
+	"slices"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+)
 
 // Stats are the numbers of the ledger.
 type Stats struct {
@@ -20,6 +24,9 @@ type TypeStats struct {
 	Type string
 	// ACKs and NACKs count the answers since the process began, of streams that are gone too.
 	ACKs, NACKs uint64
+	// Sent are the resources that travelled, those that were taken back included, since the process began. Of a proxy that
+	// was served by another process before, they are what is new to it.
+	Sent uint64
 	// Refused are the resources that stand refused now, counted for each proxy.
 	Refused int
 }
@@ -36,7 +43,7 @@ func (s *Server) Stats() Stats {
 	out := Stats{Revision: s.revision, Types: make([]TypeStats, len(sendOrder))}
 	for i, typeURL := range sendOrder {
 		was := s.answered[typeURL]
-		out.Types[i] = TypeStats{Type: shortType(typeURL), ACKs: was.acks, NACKs: was.nacks}
+		out.Types[i] = TypeStats{Type: shortType(typeURL), ACKs: was.acks, NACKs: was.nacks, Sent: s.sent[typeURL]}
 	}
 	for st := range s.streams {
 		authorizer := st.addTo(out.Types)
@@ -66,6 +73,20 @@ func (st *stream) addTo(types []TypeStats) (authorizer bool) {
 		}
 	}
 	return st.state.byName
+}
+
+// countSent counts what is about to be sent, so that whoever sees an answer sees it counted.
+func (s *Server) countSent(responses []*discoveryv3.DeltaDiscoveryResponse) {
+	if len(responses) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range responses {
+		if slices.Contains(sendOrder, r.GetTypeUrl()) {
+			s.sent[r.GetTypeUrl()] += uint64(len(r.GetResources()) + len(r.GetRemovedResources()))
+		}
+	}
 }
 
 // keepAnswers keeps the counts of a stream that ends; it is called with s.mu held.

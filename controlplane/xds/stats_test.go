@@ -52,10 +52,10 @@ func TestStats(t *testing.T) {
 	if got := s.Stats(); got.Behind != 0 {
 		t.Errorf("a proxy that has answered: %+v", got)
 	}
-	if got, want := statsOf(t, s, "RouteConfiguration"), (TypeStats{Type: "RouteConfiguration", NACKs: 1, Refused: 1}); got != want {
+	if got, want := statsOf(t, s, "RouteConfiguration"), (TypeStats{Type: "RouteConfiguration", NACKs: 1, Sent: 1, Refused: 1}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if got, want := statsOf(t, s, "Cluster"), (TypeStats{Type: "Cluster", ACKs: 1}); got != want {
+	if got, want := statsOf(t, s, "Cluster"), (TypeStats{Type: "Cluster", ACKs: 1, Sent: 1}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	// What a data plane's authorizer has is no proxy's.
@@ -74,7 +74,7 @@ func TestStats(t *testing.T) {
 	if err := s.await(ctx, func() bool { return len(s.streams) == 1 }); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := statsOf(t, s, "RouteConfiguration"), (TypeStats{Type: "RouteConfiguration", NACKs: 1}); got != want {
+	if got, want := statsOf(t, s, "RouteConfiguration"), (TypeStats{Type: "RouteConfiguration", NACKs: 1, Sent: 1}); got != want {
 		t.Errorf("after the proxy has gone: %+v, want %+v", got, want)
 	}
 }

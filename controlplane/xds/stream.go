@@ -156,6 +156,7 @@ func (s *Server) flush(st *stream, g transport) (time.Time, Revision, error) {
 	}
 	node := st.node
 	st.mu.Unlock()
+	s.countSent(responses)
 	for _, response := range responses {
 		if s.options.OnSend != nil {
 			sent := Sent{TypeURL: response.GetTypeUrl(), Revision: revision, Removed: slices.Clone(response.GetRemovedResources())}
