@@ -75,64 +75,67 @@ type keptStep struct {
 	codes []diag.Code
 }
 
+const broken = "/b//c"
+
+var keptCases = []struct {
+	name  string
+	steps []keptStep
+}{
+	{"a broken update leaves the version before", []keptStep{
+		{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
+		{name: "broken", objects: shopIngress("a", broken), open: []string{"/a"}, missing: []string{"/b/c"}, codes: []diag.Code{"P2010", "P4002"}},
+		{name: "broken otherwise", objects: shopIngress("a", "/b/../c"), open: []string{"/a"}, codes: []diag.Code{"P2010", "P4002"}},
+		{name: "repaired", objects: shopIngress("a", "/b"), open: []string{"/b"}, missing: []string{"/a"}},
+		{name: "deleted", missing: []string{"/a", "/b"}},
+	}},
+	{"a broken first version closes its own paths only", []keptStep{
+		{name: "first", objects: shopIngress("a", broken) + shopIngress("b", "/d"), open: []string{"/d"}, closed: []string{"/b/c"}, missing: []string{"/x"}, codes: []diag.Code{"P4002"}},
+		{name: "repaired", objects: shopIngress("a", "/b") + shopIngress("b", "/d"), open: []string{"/b", "/d"}},
+	}},
+	{"a deleted object is gone, and one of its name is another", []keptStep{
+		{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
+		{name: "deleted", missing: []string{"/a"}},
+		{name: "anew, and broken", objects: shopIngress("a", broken), closed: []string{"/b/c"}, missing: []string{"/a"}, codes: []diag.Code{"P4002"}},
+	}},
+	{"a value without effect", []keptStep{
+		{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
+		{name: "broken", objects: shopIngress("a", "/new", "priority: high"), open: []string{"/a"}, missing: []string{"/new"}, codes: []diag.Code{"P2010", "P3004"}},
+	}},
+	{"a restriction that cannot be applied closes", []keptStep{
+		{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
+		{name: "a broken list", objects: shopIngress("a", "/a", "whitelist-source-range: nonsense"), closed: []string{"/a"}, codes: []diag.Code{"P3004"}},
+		{name: "missing users", objects: shopIngress("a", "/a", "auth-type: basic", "auth-secret: nobody"), closed: []string{"/a"}, codes: []diag.Code{"P5030"}},
+		{name: "a misspelt key", objects: shopIngress("a", "/a", "whitelist-source-rang: 10.0.0.0/8"), closed: []string{"/a"}, codes: []diag.Code{"P3001"}},
+		{name: "repaired", objects: shopIngress("a", "/a"), open: []string{"/a"}},
+	}},
+	{"an update that restricts is not held back by another error", []keptStep{
+		{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
+		{name: "restricted and broken", objects: shopIngress("a", broken, "auth-type: basic", "auth-secret: users"), closed: []string{"/b/c"}, missing: []string{"/a"}, codes: []diag.Code{"P4002"}},
+	}},
+	{"a restriction that stays", []keptStep{
+		{name: "first", objects: shopIngress("a", "/a", "whitelist-source-range: 127.0.0.0/8"), open: []string{"/a"}},
+		{name: "broken", objects: shopIngress("a", broken, "whitelist-source-range: 127.0.0.0/8"), open: []string{"/a"}, codes: []diag.Code{"P2010", "P4002"}},
+		{name: "narrower and broken", objects: shopIngress("a", broken, "whitelist-source-range: 127.0.0.2/32"), closed: []string{"/b/c"}, missing: []string{"/a"}, codes: []diag.Code{"P4002"}},
+	}},
+	{"a path that is given up to an Ingress that restricts it", []keptStep{
+		{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
+		{name: "given up", objects: shopIngress("a", broken) + shopIngress("z", "/", "auth-type: basic", "auth-secret: nobody"),
+			closed: []string{"/a", "/b/c"}, codes: []diag.Code{"P4002", "P5030"}},
+	}},
+	{"what the world lacks is not the update's fault", []keptStep{
+		{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
+		{name: "without the Service", objects: serviceless + shopIngress("a", "/a"), closed: []string{"/a"}, codes: []diag.Code{"P5001"}},
+		{name: "an update meanwhile", objects: serviceless + shopIngress("a", "/b"), closed: []string{"/b"}, missing: []string{"/a"}, codes: []diag.Code{"P5001"}},
+	}},
+	{"a Service", []keptStep{
+		{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
+		{name: "refused", objects: externalWeb + shopIngress("a", "/a"), open: []string{"/a"}, codes: []diag.Code{"P2010", "P5015"}},
+	}},
+}
+
 // TestKeep: what is served of updates, one after the other.
 func TestKeep(t *testing.T) {
-	const broken = "/b//c"
-	for _, c := range []struct {
-		name  string
-		steps []keptStep
-	}{
-		{"a broken update leaves the version before", []keptStep{
-			{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
-			{name: "broken", objects: shopIngress("a", broken), open: []string{"/a"}, missing: []string{"/b/c"}, codes: []diag.Code{"P2010", "P4002"}},
-			{name: "broken otherwise", objects: shopIngress("a", "/b/../c"), open: []string{"/a"}, codes: []diag.Code{"P2010", "P4002"}},
-			{name: "repaired", objects: shopIngress("a", "/b"), open: []string{"/b"}, missing: []string{"/a"}},
-			{name: "deleted", missing: []string{"/a", "/b"}},
-		}},
-		{"a broken first version closes its own paths only", []keptStep{
-			{name: "first", objects: shopIngress("a", broken) + shopIngress("b", "/d"), open: []string{"/d"}, closed: []string{"/b/c"}, missing: []string{"/x"}, codes: []diag.Code{"P4002"}},
-			{name: "repaired", objects: shopIngress("a", "/b") + shopIngress("b", "/d"), open: []string{"/b", "/d"}},
-		}},
-		{"a deleted object is gone, and one of its name is another", []keptStep{
-			{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
-			{name: "deleted", missing: []string{"/a"}},
-			{name: "anew, and broken", objects: shopIngress("a", broken), closed: []string{"/b/c"}, missing: []string{"/a"}, codes: []diag.Code{"P4002"}},
-		}},
-		{"a value without effect", []keptStep{
-			{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
-			{name: "broken", objects: shopIngress("a", "/new", "priority: high"), open: []string{"/a"}, missing: []string{"/new"}, codes: []diag.Code{"P2010", "P3004"}},
-		}},
-		{"a restriction that cannot be applied closes", []keptStep{
-			{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
-			{name: "a broken list", objects: shopIngress("a", "/a", "whitelist-source-range: nonsense"), closed: []string{"/a"}, codes: []diag.Code{"P3004"}},
-			{name: "missing users", objects: shopIngress("a", "/a", "auth-type: basic", "auth-secret: nobody"), closed: []string{"/a"}, codes: []diag.Code{"P5030"}},
-			{name: "a misspelt key", objects: shopIngress("a", "/a", "whitelist-source-rang: 10.0.0.0/8"), closed: []string{"/a"}, codes: []diag.Code{"P3001"}},
-			{name: "repaired", objects: shopIngress("a", "/a"), open: []string{"/a"}},
-		}},
-		{"an update that restricts is not held back by another error", []keptStep{
-			{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
-			{name: "restricted and broken", objects: shopIngress("a", broken, "auth-type: basic", "auth-secret: users"), closed: []string{"/b/c"}, missing: []string{"/a"}, codes: []diag.Code{"P4002"}},
-		}},
-		{"a restriction that stays", []keptStep{
-			{name: "first", objects: shopIngress("a", "/a", "whitelist-source-range: 127.0.0.0/8"), open: []string{"/a"}},
-			{name: "broken", objects: shopIngress("a", broken, "whitelist-source-range: 127.0.0.0/8"), open: []string{"/a"}, codes: []diag.Code{"P2010", "P4002"}},
-			{name: "narrower and broken", objects: shopIngress("a", broken, "whitelist-source-range: 127.0.0.2/32"), closed: []string{"/b/c"}, missing: []string{"/a"}, codes: []diag.Code{"P4002"}},
-		}},
-		{"a path that is given up to an Ingress that restricts it", []keptStep{
-			{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
-			{name: "given up", objects: shopIngress("a", broken) + shopIngress("z", "/", "auth-type: basic", "auth-secret: nobody"),
-				closed: []string{"/a", "/b/c"}, codes: []diag.Code{"P4002", "P5030"}},
-		}},
-		{"what the world lacks is not the update's fault", []keptStep{
-			{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
-			{name: "without the Service", objects: serviceless + shopIngress("a", "/a"), closed: []string{"/a"}, codes: []diag.Code{"P5001"}},
-			{name: "an update meanwhile", objects: serviceless + shopIngress("a", "/b"), closed: []string{"/b"}, missing: []string{"/a"}, codes: []diag.Code{"P5001"}},
-		}},
-		{"a Service", []keptStep{
-			{name: "first", objects: shopIngress("a", "/a"), open: []string{"/a"}},
-			{name: "refused", objects: externalWeb + shopIngress("a", "/a"), open: []string{"/a"}, codes: []diag.Code{"P2010", "P5015"}},
-		}},
-	} {
+	for _, c := range keptCases {
 		t.Run(c.name, func(t *testing.T) {
 			var before source.World
 			for _, step := range c.steps {
