@@ -184,8 +184,12 @@ func (r *recorder) await(t testing.TB, what string, wanted func(Publication) boo
 		select {
 		case <-changed:
 		case <-deadline:
-			last := all[max(0, len(all)-1):]
-			t.Fatalf("%s: not within %s; the last of %d publications is %v", what, hangLimit, len(all), last)
+			var last Publication
+			if len(all) > 0 {
+				last = all[len(all)-1]
+			}
+			t.Fatalf("%s: not within %s; the last of %d publications has the Ingresses %v and tells %v",
+				what, hangLimit, len(all), last.World.Ingresses, last.Result.Diagnostics)
 		}
 	}
 }
@@ -318,6 +322,16 @@ type proxy struct {
 	has map[string]proto.Message
 }
 
+// connected waits until n proxies have asked for something.
+func (r *running) connected(t testing.TB, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), hangLimit)
+	defer cancel()
+	if err := r.Server().WaitConnected(ctx, n); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // connect runs a proxy until the test ends, and waits until it has what is served.
 func (r *running) connect(t testing.TB, p *proxy) *proxy {
 	t.Helper()
@@ -339,11 +353,7 @@ func (r *running) connect(t testing.TB, p *proxy) *proxy {
 		cancel()
 		<-done
 	})
-	wait, stop := context.WithTimeout(ctx, hangLimit)
-	defer stop()
-	if err := r.Server().WaitConnected(wait, before+1); err != nil {
-		t.Fatal(err)
-	}
+	r.connected(t, before+1)
 	return p
 }
 
