@@ -26,6 +26,7 @@ type Options struct {
 	HTTP, HTTPS         string
 	HTTPPublicPort      uint16
 	HTTPSPublicPort     uint16
+	HTTPSEnforced       bool
 	IngressClass        string
 	ControllerName      string
 	IngressWithoutClass bool
@@ -79,6 +80,7 @@ func (o *Options) register(fs *pflag.FlagSet, d Options) {
 	fs.StringVar(&o.HTTPS, "https", d.HTTPS, "address of the https entry; empty closes it")
 	fs.Uint16Var(&o.HTTPPublicPort, "http-public-port", d.HTTPPublicPort, "port that clients of the http entry come to, which backends read in X-Forwarded-Port (0: the one listened on)")
 	fs.Uint16Var(&o.HTTPSPublicPort, "https-public-port", d.HTTPSPublicPort, "port that redirects to https name, left out of URLs when 443 (0: the one listened on)")
+	fs.BoolVar(&o.HTTPSEnforced, "https-enforced", false, "redirect what comes to the http entry to https (301, 308), but for routes of ACME challenges")
 	fs.StringVar(&o.IngressClass, "ingress-class", "", "serve only Ingresses of this class")
 	fs.StringVar(&o.ControllerName, "controller-name", d.ControllerName, "without --ingress-class, serve only Ingresses whose IngressClass has this spec.controller (empty: all)")
 	fs.BoolVar(&o.IngressWithoutClass, "ingress-without-class", false, "serve Ingresses that name no class too, even where no class of ours is the default")
@@ -107,7 +109,7 @@ func (o *Options) Settings() (translator.Settings, error) {
 		TraefikStringPrefix: o.TraefikPrefix == prefixString,
 		Resolve: resolve.Settings{
 			ClusterDomain: strings.ToLower(strings.Trim(o.ClusterDomain, ".")), UpstreamSkipVerify: o.SkipVerify,
-			Edge: model.Edge{SlashRedirect: o.SlashRedirect, TLSMinVersion: model.TLSVersion(o.TLSMinVersion)},
+			Edge: model.Edge{HTTPSEnforced: o.HTTPSEnforced, SlashRedirect: o.SlashRedirect, TLSMinVersion: model.TLSVersion(o.TLSMinVersion)},
 		},
 	}
 	err := errors.Join(o.readSelection(&s), o.readEntries(&s), o.readProxies(&s), o.readExternalNames(&s), o.readBackends(&s),
@@ -154,6 +156,9 @@ func (o *Options) readEntries(s *translator.Settings) error {
 	}
 	if len(s.Resolve.Entries) == 0 {
 		return errors.New("--http and --https are both empty, so nothing would be served")
+	}
+	if o.HTTPSEnforced && o.HTTPS == "" {
+		return errors.New("--https-enforced needs an https entry to redirect to: open it by --https")
 	}
 	// Without an https entry of ours, redirects lead to somebody else's, at the port that https has.
 	s.Resolve.Edge.HTTPSPublicPort = cmp.Or(o.HTTPSPublicPort, 443)

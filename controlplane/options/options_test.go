@@ -2,6 +2,7 @@ package options_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
@@ -35,6 +36,16 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("--%s is no flag of the cluster", f.Name)
 		}
 	})
+}
+
+// TestEnforcedNeedsHTTPS: a redirect to an entry that is not there would lock everybody out.
+func TestEnforcedNeedsHTTPS(t *testing.T) {
+	o := options.Options{HTTP: "127.0.0.1:8080", HTTPSEnforced: true, ClusterDomain: "cluster.local", TLSMinVersion: "1.2", TraefikPrefix: "element", EscapedSlashes: "redirect", ExternalName: []string{"off"}}
+	if _, err := o.Settings(); err == nil || !strings.Contains(err.Error(), "--https-enforced needs an https entry") {
+		t.Errorf("without an https entry the error is %v", err)
+	}
+	o.HTTPS = "127.0.0.1:8443"
+	settings(t, o)
 }
 
 func settings(t *testing.T, o options.Options) translator.Settings {

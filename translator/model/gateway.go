@@ -36,6 +36,8 @@ type Gateway struct {
 type Edge struct {
 	// HTTPSPublicPort is the port that redirects to HTTPS name, left out of URLs when 443.
 	HTTPSPublicPort uint16
+	// HTTPSEnforced has every route of an entry without TLS redirect to HTTPS, but for those of ACME challenges.
+	HTTPSEnforced bool
 	// TrustedProxies are the peers whose X-Forwarded headers are believed.
 	TrustedProxies []netip.Prefix
 	// SlashRedirect has GET and HEAD of a stripped prefix redirected to its directory form.

@@ -261,6 +261,9 @@ func (r *connectionResolver) onEntry(e model.Entry, c model.Claim, route model.R
 		return route
 	}
 	route.ResponseHeaders, route.HSTS = plainHeaders(route), nil
+	if _, open := route.Action.(*model.Forward); open && r.in.Settings.Edge.HTTPSEnforced {
+		route.HTTPSRedirect = enforced(route)
+	}
 	wants := c.Policies.Connection
 	if _, open := route.Action.(*model.Forward); !open || wants.ClientCA.Name == "" {
 		return route

@@ -63,6 +63,7 @@ var features = []feature{
 	{name: "app roots", ingress: appRoots},
 	{name: "service weights", ingress: serviceWeights},
 	{name: "authentication", world: authUsers, ingress: auth, request: logins},
+	{name: "the whole entry", settings: wholeEntry, ingress: challenges, request: challenged},
 	{name: "responses", request: responses},
 	{name: "headers", request: headers},
 }

@@ -23,6 +23,9 @@
 - --http={{ if $v.entries.http.enabled }}0.0.0.0:8080{{ end }}
 - --https={{ if $v.entries.https.enabled }}0.0.0.0:8443{{ end }}
 - --https-public-port={{ $v.entries.https.publicPort }}
+{{- if $v.entries.https.enforced }}
+- --https-enforced
+{{- end }}
 - --tls-min-version={{ $v.entries.https.tlsMinVersion }}
 {{- with $v.entries.https.defaultCertificate.secret }}
 - --default-tls-secret={{ . }}

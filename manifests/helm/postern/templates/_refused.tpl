@@ -4,8 +4,8 @@
 {{- if $v.dashboard.enabled }}
 {{- fail "dashboard.enabled: there is no web page yet; leave it false. postern explain says where a URL goes" }}
 {{- end }}
-{{- if $v.entries.https.enforced }}
-{{- fail "entries.https.enforced: a redirect of the whole http entry does not exist yet; write traefik.ingress.kubernetes.io/redirect-entry-point: https (or ssl-redirect) on each Ingress" }}
+{{- if and $v.entries.https.enforced (not $v.entries.https.enabled) }}
+{{- fail "entries.https.enforced: there is nothing to redirect to while entries.https.enabled is false" }}
 {{- end }}
 {{- if $v.entries.allowedClients }}
 {{- fail "entries.allowedClients: a list of clients for the whole entry does not exist yet; write traefik.ingress.kubernetes.io/whitelist-source-range on each Ingress, or dataPlane.service.loadBalancerSourceRanges" }}
