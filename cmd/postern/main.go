@@ -36,7 +36,8 @@ also ends with 1 where it finds errors.`,
 		Example: `  postern up -f manifests/                      serve a folder of manifests
   postern explain -f manifests/ https://h/path  ask where a URL goes, and why
   postern lint -f manifests/                    what Postern makes of the manifests
-  postern lint --report -f manifests/           what becomes of each annotation`,
+  postern lint --report -f manifests/           what becomes of each annotation
+  postern controlplane, postern dataplane       the two parts in a cluster: docs/operate/install.md`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
