@@ -221,7 +221,8 @@ func startWatch(t *testing.T, client kubernetes.Interface) *watch {
 	return w
 }
 
-// world waits until the source has objects of these versions, others being gone, and all that they refer to.
+// world waits until the source has objects of these versions, others being gone, and all that they refer to. Without
+// versions any will do.
 func (w *watch) world(names []source.ResolvedName, s translator.Settings, versions map[key]string) source.World {
 	w.t.Helper()
 	deadline := time.After(waitMax)
@@ -230,7 +231,7 @@ func (w *watch) world(names []source.ResolvedName, s translator.Settings, versio
 		world, complete := w.source.World()
 		world.Names = names
 		missing := ""
-		if complete {
+		if complete && versions != nil {
 			missing = missingOf(world, versions)
 		}
 		if complete && missing == "" {
