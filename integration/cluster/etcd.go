@@ -55,7 +55,12 @@ func (c *Cluster) callEtcd(method string, request, response any) error {
 // etcdClient leaves no goroutine behind that waits for a connection's next use.
 var etcdClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// transact does operations in as many transactions as they need.
+// barrier is a key that the API server knows nothing of.
+const barrier = "/postern-tests/barrier"
+
+// transact does operations in as many transactions as they need. What one transaction changes has one revision in etcd, which
+// the API server, whose own change one key, takes for seen when it has seen the first of it; so another revision follows, and
+// whoever lists after this is shown everything.
 func (c *Cluster) transact(ops []etcdOp) error {
 	for len(ops) > 0 {
 		n := min(len(ops), opsMax)
@@ -64,7 +69,7 @@ func (c *Cluster) transact(ops []etcdOp) error {
 		}
 		ops = ops[n:]
 	}
-	return nil
+	return c.callEtcd("put", etcdPut{Key: []byte(barrier)}, &struct{}{})
 }
 
 // keys are those of all objects.
