@@ -61,7 +61,6 @@ func TestRefusedValues(t *testing.T) {
 	}{
 		{"dashboard.enabled: there is no web page yet", []string{"dashboard.enabled=true"}},
 		{"there is nothing to redirect to", []string{"entries.https.enforced=true", "entries.https.enabled=false"}},
-		{"entries.allowedClients: a list of clients", []string{`entries.allowedClients=["10.0.0.0/8"]`}},
 		{"there is no access log yet", []string{"accessLog.enabled=true"}},
 		{"nothing would be served", []string{"entries.http.enabled=false", "entries.https.enabled=false"}},
 		{"the entry is closed by entries.https.enabled", []string{"entries.https.enabled=false", "dataPlane.hostPort.https.enabled=true"}},
@@ -286,7 +285,7 @@ func TestEveryValueCounts(t *testing.T) {
 }
 
 // notYet are values that are refused until something stands behind them.
-var notYet = []string{"dashboard.enabled", "accessLog.enabled", "entries.allowedClients"}
+var notYet = []string{"dashboard.enabled", "accessLog.enabled"}
 
 // another makes a value up from the schema.
 func another(t *testing.T, root schema, v Value) string {

@@ -35,6 +35,7 @@ type Options struct {
 	DefaultTLS          string
 	TLSMinVersion       string
 	TrustedProxies      []string
+	AllowedClients      []string
 	ClusterDomain       string
 	UpstreamCA          string
 	SkipVerify          bool
@@ -89,6 +90,7 @@ func (o *Options) register(fs *pflag.FlagSet, d Options) {
 	fs.StringVar(&o.DefaultTLS, "default-tls-secret", "", "Secret NAMESPACE/NAME with the default certificate")
 	fs.StringVar(&o.TLSMinVersion, "tls-min-version", string(model.TLS12), "lowest version of TLS that clients may speak: 1.2 or 1.3")
 	fs.StringSliceVar(&o.TrustedProxies, "trusted-proxies", nil, "CIDRs of peers whose X-Forwarded headers are believed")
+	fs.StringSliceVar(&o.AllowedClients, "allowed-clients", nil, "CIDRs of clients, as trusted proxies tell them, that may use the entries; all others get 403 (empty: everyone may)")
 	fs.StringVar(&o.ClusterDomain, "cluster-domain", "cluster.local", "DNS suffix of the cluster's Services")
 	fs.StringVar(&o.UpstreamCA, "upstream-ca", "", "PEM file with CAs of backends, beside the system's")
 	fs.BoolVar(&o.SkipVerify, "upstream-insecure-skip-verify", false, "accept any certificate of a backend")
@@ -112,7 +114,7 @@ func (o *Options) Settings() (translator.Settings, error) {
 			Edge: model.Edge{HTTPSEnforced: o.HTTPSEnforced, SlashRedirect: o.SlashRedirect, TLSMinVersion: model.TLSVersion(o.TLSMinVersion)},
 		},
 	}
-	err := errors.Join(o.readSelection(&s), o.readEntries(&s), o.readProxies(&s), o.readExternalNames(&s), o.readBackends(&s),
+	err := errors.Join(o.readSelection(&s), o.readEntries(&s), o.readProxies(&s), o.readClients(&s), o.readExternalNames(&s), o.readBackends(&s),
 		o.readTrust(&s), o.readCertificate(&s), o.readSlashes(&s))
 	if s.Resolve.ClusterDomain == "" {
 		err = errors.Join(err, errors.New("--cluster-domain is empty: write a DNS name, as cluster.local"))
@@ -207,6 +209,23 @@ func (o *Options) readProxies(s *translator.Settings) error {
 		return fmt.Errorf("--trusted-proxies %w", err)
 	}
 	s.Resolve.Edge.TrustedProxies = proxies
+	return nil
+}
+
+func (o *Options) readClients(s *translator.Settings) error {
+	clients, err := parseRanges(o.AllowedClients)
+	if err != nil {
+		return fmt.Errorf("--allowed-clients %w", err)
+	}
+	// IPv4 written as IPv6 means the same clients as IPv4, as in whitelist-source-range.
+	const mapped = 96 // the bits before the IPv4 address
+	for i, p := range clients {
+		if p.Addr().Is4In6() && p.Bits() >= mapped {
+			clients[i] = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
+		}
+	}
+	slices.SortFunc(clients, netip.Prefix.Compare)
+	s.Resolve.Edge.AllowedClients = slices.Compact(clients)
 	return nil
 }
 

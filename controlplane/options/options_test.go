@@ -1,6 +1,7 @@
 package options_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -40,12 +41,35 @@ func TestDefaults(t *testing.T) {
 
 // TestEnforcedNeedsHTTPS: a redirect to an entry that is not there would lock everybody out.
 func TestEnforcedNeedsHTTPS(t *testing.T) {
-	o := options.Options{HTTP: "127.0.0.1:8080", HTTPSEnforced: true, ClusterDomain: "cluster.local", TLSMinVersion: "1.2", TraefikPrefix: "element", EscapedSlashes: "redirect", ExternalName: []string{"off"}}
+	o := local()
+	o.HTTPS, o.HTTPSEnforced = "", true
 	if _, err := o.Settings(); err == nil || !strings.Contains(err.Error(), "--https-enforced needs an https entry") {
 		t.Errorf("without an https entry the error is %v", err)
 	}
 	o.HTTPS = "127.0.0.1:8443"
 	settings(t, o)
+}
+
+// TestAllowedClients: they are sorted, each once; what is no list of addresses is an error, and never a gateway for all.
+func TestAllowedClients(t *testing.T) {
+	o := local()
+	o.AllowedClients = []string{"192.0.2.7", "2001:db8::1/32", " 10.1.2.3/8", "::ffff:192.0.2.7"}
+	if got := fmt.Sprint(settings(t, o).Resolve.Edge.AllowedClients); got != "[10.0.0.0/8 192.0.2.7/32 2001:db8::/32]" {
+		t.Errorf("the clients are %s", got)
+	}
+	for _, bad := range []string{"", "10.0.0.0/33", "192.0.2.7:443", "office.test"} {
+		o.AllowedClients = []string{"10.0.0.0/8", bad}
+		if _, err := o.Settings(); err == nil || !strings.Contains(err.Error(), "--allowed-clients "+bad+": it is neither") {
+			t.Errorf("%q is taken: %v", bad, err)
+		}
+	}
+}
+
+// local are the flags' defaults for files.
+func local() options.Options {
+	var o options.Options
+	o.Register(pflag.NewFlagSet("files", pflag.ContinueOnError))
+	return o
 }
 
 func settings(t *testing.T, o options.Options) translator.Settings {

@@ -40,6 +40,28 @@ func TestDecodeAccess(t *testing.T) {
 	}
 }
 
+// clientsJSON has a connection manager that admits some clients.
+var clientsJSON = strings.Replace(listenerJSON, `{"name": "envoy.filters.http.lua", `, `{"name": "envoy.filters.http.rbac.clients", "typed_config": {
+ "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC", "rules": {"action": "ALLOW", "policies": {"clients": {
+  "permissions": [{"any": true}], "principals": [{"remote_ip": {"address_prefix": "10.0.0.0", "prefix_len": 8}}]}}}}},
+ {"name": "envoy.filters.http.lua", `, 1)
+
+func TestDecodeClients(t *testing.T) {
+	for resource, want := range map[string]string{listenerJSON: "<nil>", clientsJSON: "[{false invalid Prefix 10.0.0.0/8}]"} {
+		l, err := DecodeListener("https", resourceOf(t, ListenerType, resource))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := "<nil>"
+		if clients := l.Chains[0].HTTP.Clients; clients != nil {
+			got = fmt.Sprint(clients.Principals)
+		}
+		if got != want {
+			t.Errorf("clients %s, want %s", got, want)
+		}
+	}
+}
+
 func TestAccessRefused(t *testing.T) {
 	const rules = `routes[2].typed_per_filter_config["envoy.filters.http.rbac.access"].RBACPerRoute.rbac.rules.`
 	for _, row := range []struct{ typeURL, resource, old, new, want string }{
@@ -48,6 +70,9 @@ func TestAccessRefused(t *testing.T) {
 		{ListenerType, detectionJSON, `"header_name": "X-Unknown"`, `"header_name": "x", "reject_with_status": {"code": "Forbidden"}`, "reject_with_status" + unsupportedText},
 		{ListenerType, detectionJSON, `"prefix_len": 64`, `"prefix_len": 129`, "cidrs[1]"},
 		{ListenerType, detectionJSON, `"xff_trusted_cidrs": {"cidrs": [{"address_prefix": "10.0.0.0", "prefix_len": 8}, {"address_prefix": "fd00::", "prefix_len": 64}]}`, `"xff_num_trusted_hops": 1`, "xff_num_trusted_hops" + unsupportedText},
+		{ListenerType, clientsJSON, `"ALLOW"`, `"DENY"`, "rules.action: only ALLOW"},
+		{ListenerType, clientsJSON, `"permissions": [{"any": true}], "principals": [{"remote_ip": {"address_prefix": "10.0.0.0", "prefix_len": 8}}]`, `"permissions": [{"any": true}]`, "principals: only one principal or more"},
+		{ListenerType, clientsJSON, `"name": "envoy.filters.http.rbac.clients", `, `"name": "envoy.filters.http.rbac.clients", "disabled": true, `, "disabled: only false"},
 		{RouteType, accessJSON, `"ALLOW"`, `"DENY"`, rules + "action: only ALLOW"},
 		{RouteType, accessJSON, `{"rules": {"action"`, `{"shadow_rules": {"action"`, "shadow_rules" + unsupportedText},
 		{RouteType, accessJSON, `"access": {`, `"other": {"permissions": [{"any": true}], "principals": [{"any": true}]}, "access": {`, rules + "policies: only one policy"},

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// Access is a policy of Envoy's RBAC filter that admits some requests to a route and refuses all others.
+// Access is a policy of Envoy's RBAC filter that admits some requests, to a route or to all of them, and refuses all others.
 type Access struct {
 	// Permissions and Principals are what the policy is about, and whom: one of each must apply.
 	Permissions []Permission
@@ -42,33 +42,48 @@ func decodeAccess(out *Filters, body *anypb.Any, at string) error {
 	if err != nil {
 		return err
 	}
-	rules := perRoute.GetRbac().GetRules()
-	at = join(at, "rbac.rules")
+	out.Access, err = decodeAdmission(perRoute.GetRbac().GetRules(), join(at, "rbac.rules"))
+	return err
+}
+
+// decodeClients reads whom the connection manager admits, whatever the route.
+func decodeClients(m *ConnectionManager, body *anypb.Any, at string) error {
+	filter := &rbacfilterv3.RBAC{}
+	at, err := unpack(body, filter, at)
+	if err != nil {
+		return err
+	}
+	m.Clients, err = decodeAdmission(filter.GetRules(), join(at, "rules"))
+	return err
+}
+
+// decodeAdmission reads rules that admit what their one policy is about.
+func decodeAdmission(rules *rbacv3.RBAC, at string) (*Access, error) {
 	if rules == nil || rules.GetAction() != rbacv3.RBAC_ALLOW {
-		return only(at, "action", "ALLOW")
+		return nil, only(at, "action", "ALLOW")
 	}
 	if len(rules.GetPolicies()) != 1 {
-		return only(at, "policies", "one policy")
+		return nil, only(at, "policies", "one policy")
 	}
 	access := &Access{}
 	for name, policy := range rules.GetPolicies() {
 		at := join(at, fmt.Sprintf("policies[%q]", name))
+		var err error
 		if access.Permissions, err = decodePermissions(policy.GetPermissions(), join(at, "permissions")); err != nil {
-			return err
+			return nil, err
 		}
 		for i, p := range policy.GetPrincipals() {
 			principal, err := decodePrincipal(p, index(at, "principals", i))
 			if err != nil {
-				return err
+				return nil, err
 			}
 			access.Principals = append(access.Principals, principal)
 		}
 		if len(access.Principals) == 0 {
-			return only(at, "principals", "one principal or more")
+			return nil, only(at, "principals", "one principal or more")
 		}
 	}
-	out.Access = access
-	return nil
+	return access, nil
 }
 
 func decodePrincipal(p *rbacv3.Principal, at string) (Principal, error) {

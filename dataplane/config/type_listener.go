@@ -82,6 +82,7 @@ type ConnectionManager struct {
 	EscapedSlashes        EscapedSlashes
 	KeepsDenied           bool     // the authorizer's answers keep their body
 	Denials               []Denial // before any route; the first that applies answers
+	Clients               *Access  // whom it admits, whatever the route; nil is everyone
 }
 
 // DecodeListener reads a Listener resource.

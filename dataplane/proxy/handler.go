@@ -96,6 +96,10 @@ func (x *exchange) mayPass() bool {
 			return false
 		}
 	}
+	if clients := x.manager.Clients; clients != nil && !match.Admits(clients, x.asked(), x.sender()) {
+		x.replyBeforeRoute(http.StatusForbidden)
+		return false
+	}
 	switch {
 	case x.route == nil:
 		x.reply(http.StatusNotFound)

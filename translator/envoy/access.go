@@ -17,9 +17,11 @@ import (
 )
 
 const (
-	accessFilterName = "envoy.filters.http.rbac.access"
-	// accessPolicy names the one policy of a route.
-	accessPolicy = "access"
+	accessFilterName  = "envoy.filters.http.rbac.access"
+	clientsFilterName = "envoy.filters.http.rbac.clients"
+	// accessPolicy names the one policy of a route, clientsPolicy that of the whole gateway.
+	accessPolicy  = "access"
+	clientsPolicy = "clients"
 	// unknownClientHeader has the address of a client that trusted proxies do not tell legibly. It is set on every request
 	// of theirs, and reaches no backend. A peer's own is taken off, as all that begins with x-envoy-.
 	unknownClientHeader = "x-envoy-client-unknown"
@@ -48,6 +50,21 @@ func cidrRanges(prefixes []netip.Prefix) []*corev3.CidrRange {
 		out = append(out, &corev3.CidrRange{AddressPrefix: p.Addr().String(), PrefixLen: wrapperspb.UInt32(uint32(p.Bits()))})
 	}
 	return out
+}
+
+// clientsFilter refuses by 403 whom the whole gateway does not admit, whatever the route and where there is none. Nothing
+// stands for everyone.
+func clientsFilter(clients []netip.Prefix) []*hcmv3.HttpFilter {
+	if len(clients) == 0 {
+		return nil
+	}
+	rules := &rbacv3.RBAC{Action: rbacv3.RBAC_ALLOW, Policies: map[string]*rbacv3.Policy{clientsPolicy: {
+		Permissions: []*rbacv3.Permission{{Rule: &rbacv3.Permission_Any{Any: true}}},
+		Principals:  principals(model.Sources{Ranges: clients, Forwarded: true}),
+	}}}
+	return []*hcmv3.HttpFilter{{
+		Name: clientsFilterName, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: typed(&rbacfilterv3.RBAC{Rules: rules})},
+	}}
 }
 
 // accessFilter refuses by 403 whom a route does not admit.

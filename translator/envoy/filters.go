@@ -15,12 +15,13 @@ import (
 const routerFilterName = "envoy.filters.http.router"
 
 // httpFilters are the filters of every connection manager, in the order in which they see a request; an answer passes them
-// the other way. They are the same in every listener, whatever the Ingresses ask for: all but the first and the last
-// are disabled, and a route switches on those that it needs (routeFilters).
-func httpFilters() []*hcmv3.HttpFilter {
+// the other way. They are the same in every listener, whatever the Ingresses ask for: all but the first, that of
+// --allowed-clients and the last are disabled, and a route switches on those that it needs (routeFilters).
+func httpFilters(edge model.Edge) []*hcmv3.HttpFilter {
 	return slices.Concat(
+		[]*hcmv3.HttpFilter{malformedFilter()},
+		clientsFilter(edge.AllowedClients),
 		[]*hcmv3.HttpFilter{
-			malformedFilter(),
 			scriptFilter(errorPagesFilterName, ErrorPagesScript, errorPagesScript),
 			scriptFilter(errorBodyFilterName, ErrorBodyScript, errorBodyScript),
 			accessFilter(),
@@ -82,6 +83,6 @@ func (b *routeBuilder) routeFilters(r *routev3.Route) {
 }
 
 // upgradeFilters are those of a connection that becomes a WebSocket, whose body has no end to wait for.
-func upgradeFilters() []*hcmv3.HttpFilter {
-	return slices.DeleteFunc(httpFilters(), func(f *hcmv3.HttpFilter) bool { return f.GetName() == bufferFilterName })
+func upgradeFilters(edge model.Edge) []*hcmv3.HttpFilter {
+	return slices.DeleteFunc(httpFilters(edge), func(f *hcmv3.HttpFilter) bool { return f.GetName() == bufferFilterName })
 }

@@ -157,11 +157,11 @@ func connectionManager(c chain) *hcmv3.HttpConnectionManager {
 		StreamIdleTimeout:             durationpb.New(streamIdleTimeout),
 		RequestHeadersTimeout:         durationpb.New(requestHeadersTimeout),
 		DelayedCloseTimeout:           durationpb.New(delayedCloseTimeout),
-		UpgradeConfigs:                []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket", Filters: upgradeFilters()}},
+		UpgradeConfigs:                []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket", Filters: upgradeFilters(c.edge)}},
 		LocalReplyConfig:              localReplies(),
 		AccessLog:                     []*accesslogv3.AccessLog{failureLog()},
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{headerMutation(c.entry, c.from)},
-		HttpFilters:                   httpFilters(),
+		HttpFilters:                   httpFilters(c.edge),
 	}
 }
 

@@ -53,6 +53,21 @@ func (n *narrator) refusesAccess(r model.Route) bool {
 	return r.Access.Hosts != nil && !n.admitsHost(*r.Access.Hosts)
 }
 
+// refusesClient answers whom the whole gateway does not admit, whatever the route and where there is none.
+func (n *narrator) refusesClient() bool {
+	ranges := n.gateway.Edge.AllowedClients
+	addr, unread := n.client()
+	if unread != "" {
+		addr = nobody
+	}
+	if len(ranges) == 0 || slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		return false
+	}
+	n.routed, n.routedBy = true, n.headers
+	n.story.Decision = Decision{Status: http.StatusForbidden, Reason: "--allowed-clients refuses it: " + cmp.Or(unread, addr.String()+" is in none of its ranges")}
+	return true
+}
+
 func (n *narrator) admitsSource(s model.Sources) bool {
 	addr, unread := n.request.From, ""
 	if s.Forwarded {
@@ -96,18 +111,22 @@ func accessWords(a *model.Access) []string {
 	}
 	var out []string
 	if s := a.Sources; s != nil {
-		var ranges []string
-		for _, p := range s.Ranges {
-			ranges = append(ranges, p.String())
-		}
 		who := "peer"
 		if s.Forwarded {
 			who = "client"
 		}
-		out = append(out, who+" in "+strings.Join(ranges, ","))
+		out = append(out, who+" in "+rangeList(s.Ranges))
 	}
 	if h := a.Hosts; h != nil {
 		out = append(out, strings.Join(append(slices.Clone(h.Headers), "host"), ",")+" in "+strings.Join(h.Names, ","))
 	}
 	return out
+}
+
+func rangeList(ranges []netip.Prefix) string {
+	var out []string
+	for _, p := range ranges {
+		out = append(out, p.String())
+	}
+	return strings.Join(out, ",")
 }

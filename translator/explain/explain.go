@@ -124,6 +124,10 @@ func (n *narrator) tell() {
 		}
 	}
 	n.headers = forwarded(n.gateway.Edge, n.table.Entry, n.request, n.target.authority)
+	if n.refusesClient() {
+		n.addRouteHeaders()
+		return
+	}
 	if proto := n.headers.Values("X-Forwarded-Proto"); len(proto) > 0 && strings.Join(proto, "") == "" {
 		n.story.Decision = Decision{Status: http.StatusNotFound, Reason: "a trusted proxy says an empty X-Forwarded-Proto, with which no route is looked for"}
 		return

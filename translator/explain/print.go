@@ -16,6 +16,9 @@ func Print(g model.Gateway) string {
 	before := ""
 	for i, t := range g.Tables {
 		title := t.Entry.Name + " " + t.Entry.Address.String()
+		if clients := g.Edge.AllowedClients; len(clients) > 0 {
+			title += "  client in " + rangeList(clients)
+		}
 		body := tableLines(t)
 		if text := strings.Join(flat(body), "\n"); i > 0 && text == before {
 			p.add(title + "  as " + g.Tables[i-1].Entry.Name)

@@ -40,6 +40,9 @@ type Edge struct {
 	HTTPSEnforced bool
 	// TrustedProxies are the peers whose X-Forwarded headers are believed.
 	TrustedProxies []netip.Prefix
+	// AllowedClients are the clients, as trusted proxies tell them (else the peers), that may use the gateway; none is
+	// everyone.
+	AllowedClients []netip.Prefix
 	// SlashRedirect has GET and HEAD of a stripped prefix redirected to its directory form.
 	SlashRedirect bool
 	// UpstreamTrust is the PEM bundle that backends' certificates must chain to, where no annotation names another.

@@ -13,6 +13,11 @@ func wholeEntry(d drawer, s Settings) {
 	if address, given := s["https"]; d.oneIn(3) && !(given && address[0] == "") {
 		s["https-enforced"] = []string{"true"}
 	}
+	if d.oneIn(3) {
+		s["allowed-clients"] = pick(d, [][]string{
+			{"127.0.0.0/8", "203.0.113.0/24"}, {"127.0.0.1", insider, "2001:db8::/32"}, {"127.0.0.0/16", trustedPeer}, {insider, "203.0.113.7", "::ffff:127.0.0.1"},
+		})
+	}
 }
 
 // challenges have an Ingress answer ACME's, or more than these.

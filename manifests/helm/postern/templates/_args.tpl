@@ -36,6 +36,9 @@
 {{- with $v.entries.trustedProxies }}
 - {{ printf "--trusted-proxies=%s" (join "," .) | quote }}
 {{- end }}
+{{- with $v.entries.allowedClients }}
+- {{ printf "--allowed-clients=%s" (join "," .) | quote }}
+{{- end }}
 - --escaped-slashes={{ $v.entries.escapedSlashes }}
 - --slash-redirect={{ $v.entries.slashRedirect }}
 - --traefik-path-prefix={{ $v.entries.traefikPathPrefix }}

@@ -7,9 +7,6 @@
 {{- if and $v.entries.https.enforced (not $v.entries.https.enabled) }}
 {{- fail "entries.https.enforced: there is nothing to redirect to while entries.https.enabled is false" }}
 {{- end }}
-{{- if $v.entries.allowedClients }}
-{{- fail "entries.allowedClients: a list of clients for the whole entry does not exist yet; write traefik.ingress.kubernetes.io/whitelist-source-range on each Ingress, or dataPlane.service.loadBalancerSourceRanges" }}
-{{- end }}
 {{- if $v.accessLog.enabled }}
 {{- fail "accessLog.enabled: there is no access log yet; leave it false" }}
 {{- end }}
