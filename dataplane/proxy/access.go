@@ -10,7 +10,8 @@ import (
 	"github.com/postern-gateway/postern/dataplane/match"
 )
 
-// clientsMax is how many addresses of X-Forwarded-For are looked at, that of the peer included (measured on Envoy 1.40).
+// clientsMax is how many addresses X-Forwarded-For may have, that of the peer included, for any to be read (measured on
+// Envoy 1.40).
 const clientsMax = 20
 
 // sender tells who sent the request. It reads headers as the early mutation made them.
@@ -24,10 +25,10 @@ func (x *exchange) sender() match.Sender {
 }
 
 // client is the last address of X-Forwarded-For that is not a trusted proxy's, the first one where all are, and what the
-// other header says where something else stands before it.
+// other header says where something else stands before it, or the list is too long.
 func client(d *config.ClientDetection, h http.Header) netip.Addr {
 	list := strings.Split(strings.Join(h["X-Forwarded-For"], ","), ",")
-	for i := len(list) - 1; i >= 0 && len(list)-i <= clientsMax; i-- {
+	for i := len(list) - 1; i >= 0 && len(list) <= clientsMax; i-- {
 		addr, err := netip.ParseAddr(strings.Trim(list[i], blank))
 		if err != nil || addr.Zone() != "" {
 			break

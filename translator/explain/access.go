@@ -11,7 +11,7 @@ import (
 	"github.com/postern-gateway/postern/translator/model"
 )
 
-// addressesMax is how many addresses Envoy 1.40 reads in X-Forwarded-For, the peer's own included.
+// addressesMax is how many addresses X-Forwarded-For may have, the peer's own included, for Envoy 1.40 to read any.
 const addressesMax = 20
 
 // client is the client's address as trusted proxies tell it; where they do not tell it legibly it is not valid, and the
@@ -22,11 +22,11 @@ func (n *narrator) client() (netip.Addr, string) {
 		return n.request.From, ""
 	}
 	hops := strings.Split(strings.Join(n.headers.Values("X-Forwarded-For"), ","), ",")
+	if len(hops) > addressesMax {
+		return netip.Addr{}, "X-Forwarded-For has too many addresses"
+	}
 	slices.Reverse(hops)
 	for i, hop := range hops {
-		if i == addressesMax {
-			return netip.Addr{}, "X-Forwarded-For has too many addresses of trusted proxies"
-		}
 		hop = strings.Trim(hop, " \t")
 		addr, err := netip.ParseAddr(hop)
 		if err != nil || addr.Zone() != "" {
