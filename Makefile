@@ -68,8 +68,9 @@ race: bin/testreport ## Run the tests of the concurrent parts with the race dete
 	bin/testreport $(PACKAGES_FILE)
 
 .PHONY: chaos
-chaos: ## Edit, rotate, drain and kill under load, in the long form (some 5 minutes); CHAOS_SEED=N repeats the edits
-	@set -e; $(FIND_ENVOY); cd integration; CHAOS=long go test -count=1 -v $(GOTESTFLAGS) -timeout $(INTEGRATION_TIMEOUT) ./chaos
+chaos: build ## Edit, rotate, drain and kill under load, in the long form (some 15 minutes); CHAOS_SEED=N repeats the edits
+	@set -e; $(FIND_ENVOY); export POSTERN="$(CURDIR)/bin/postern"; cd integration; \
+	CHAOS=long go test -p 1 -count=1 -v $(GOTESTFLAGS) -timeout $(INTEGRATION_TIMEOUT) ./chaos ./pods
 
 .PHONY: bin/testreport
 bin/testreport:

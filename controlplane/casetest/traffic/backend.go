@@ -42,7 +42,13 @@ type Backend struct {
 // Listen starts a backend at a free port of 127.0.0.1; the test's end ends it.
 func Listen(t testing.TB, name string) *Backend {
 	t.Helper()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	return ListenAt(t, name, "127.0.0.1:0")
+}
+
+// ListenAt is Listen at an address of its own.
+func ListenAt(t testing.TB, name, address string) *Backend {
+	t.Helper()
+	lis, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

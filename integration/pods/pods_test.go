@@ -1,0 +1,180 @@
+// Package pods runs the built binary as a cluster does: control planes under the rights that the manifests give them, data
+// planes that ask them by mTLS, each a process of its own; and kills, rotates and drains these while requests run.
+//
+// CI runs the short form; make chaos runs the long one.
+package pods
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/postern-gateway/postern/controlplane/casetest/live"
+	"github.com/postern-gateway/postern/controlplane/casetest/namespace"
+	"github.com/postern-gateway/postern/integration/cluster"
+)
+
+const (
+	// waitMax is a hang limit, not a measure.
+	waitMax = 2 * time.Minute
+	// askEvery is the pause between two looks at what is waited for, for the machine's sake.
+	askEvery = 20 * time.Millisecond
+
+	planeEnvoy = "envoy"
+	planeGo    = "go"
+
+	manifestsFolder = "../../manifests/kustomize/deployment-loadbalancer"
+	systemNamespace = "postern-system"
+	account         = "postern-controlplane"
+	binaryVariable  = "POSTERN"
+)
+
+// figures are the size of a run.
+type figures struct {
+	kills, rotations, replicaKills int
+}
+
+func size() figures {
+	if os.Getenv("CHAOS") == "long" {
+		return figures{kills: 100, rotations: 10, replicaKills: 20}
+	}
+	return figures{kills: 10, rotations: 2, replicaKills: 3}
+}
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(jailVariable); text != "" {
+		os.Exit(runJailed(text))
+	}
+	if namespace.Inside() || os.Getenv(binaryVariable) != "" {
+		os.Exit(cluster.Main(m))
+	}
+	os.Exit(withBinary(func() int { return cluster.Main(m) }))
+}
+
+// withBinary builds the binary where make test has not.
+func withBinary(run func() int) int {
+	folder, err := os.MkdirTemp("", "pods")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	binary := filepath.Join(folder, "postern")
+	build := exec.Command("go", "build", "-o", binary, "./cmd/postern")
+	build.Dir, build.Env = "../..", append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+		return 1
+	}
+	_ = os.Setenv(binaryVariable, binary)
+	return run()
+}
+
+// eachDataPlane runs a test on both; without an Envoy that part is skipped, in CI it fails.
+func eachDataPlane(t *testing.T, test func(t *testing.T, dataPlane string)) {
+	t.Run(planeGo, func(t *testing.T) { test(t, planeGo) })
+	t.Run(planeEnvoy, func(t *testing.T) {
+		live.NeedEnvoy(t)
+		test(t, planeEnvoy)
+	})
+}
+
+// lab is a cluster with what the manifests install but the pods, whose processes the test runs.
+type lab struct {
+	t       *testing.T
+	cluster *cluster.Cluster
+	client  *kubernetes.Clientset
+	// folder is short, for the paths of sockets.
+	folder     string
+	kubeconfig string
+	trust      trust
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "pods")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(folder); err != nil {
+			t.Error(err)
+		}
+	})
+	l := &lab{t: t, cluster: cluster.Start(t), folder: folder}
+	l.client = l.cluster.Client(t)
+	files, err := filepath.Glob(filepath.Join(manifestsFolder, "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("the manifests: %q, %v", files, err)
+	}
+	for _, file := range files {
+		if name := filepath.Base(file); name == "kustomization.yaml" || name == "values.yaml" {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.cluster.Apply(t, string(text))
+	}
+	l.kubeconfig = cluster.Kubeconfig(t, l.cluster.As(t, systemNamespace, account))
+	before := len(l.cluster.Requests(t))
+	t.Cleanup(func() {
+		requests := l.cluster.Requests(t)[before:]
+		for _, r := range requests {
+			if r.ResponseStatus.Code == http.StatusForbidden {
+				t.Errorf("forbidden: %s %s", r.Verb, r.RequestURI)
+			}
+		}
+		t.Logf("%d requests of the API server under the shipped rights", len(requests))
+	})
+	l.trust = newTrust(t, folder)
+	return l
+}
+
+// annotate sets an annotation of an Ingress, or takes it away where the value is empty.
+func (l *lab) annotate(ingress, name, value string) {
+	l.t.Helper()
+	all := l.client.NetworkingV1().Ingresses(shopNamespace)
+	i, err := all.Get(l.t.Context(), ingress, metav1.GetOptions{})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if i.Annotations == nil {
+		i.Annotations = map[string]string{}
+	}
+	i.Annotations[name] = value
+	if value == "" {
+		delete(i.Annotations, name)
+	}
+	if _, err := all.Update(l.t.Context(), i, metav1.UpdateOptions{}); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// eventually tries until there is no error.
+func eventually(t *testing.T, what string, try func() error) {
+	t.Helper()
+	deadline := time.After(waitMax)
+	again := time.NewTicker(askEvery)
+	defer again.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-deadline:
+			t.Fatalf("%s: not within %s: %v", what, waitMax, strings.TrimSpace(err.Error()))
+		}
+	}
+}
