@@ -131,12 +131,12 @@ func startController(t *testing.T, config *rest.Config, settings translator.Sett
 	log := slog.New(slog.DiscardHandler)
 	c := controller.New(controller.Config{
 		Source: kube.New(kube.Options{Client: client, Log: log}), Settings: settings, Names: names.New(names.Options{}), Log: log,
-		Observers: []controller.Observer{observer},
 		Serve: func(ctx context.Context, _ *xds.Server) error {
 			<-ctx.Done()
 			return nil
 		},
 	})
+	c.Observe(observer)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
