@@ -6,6 +6,7 @@ package dataplane
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -30,6 +31,8 @@ type Options struct {
 	// OnUpstreamFailure, if set, is called with a cluster and, in words, why its endpoints do not answer: when it
 	// begins to fail and when the reason changes, at most once a second for each cluster. It must not block.
 	OnUpstreamFailure func(cluster, reason string)
+	// AccessLog is where the log of requests goes that listeners ask for, a line at a time; nil is nowhere.
+	AccessLog io.Writer
 	// Ready, if set, is called once, when the first listeners listen. It must not block.
 	Ready func()
 	// Listen opens a listener's socket; nil is net.Listen. A test or a supervisor may hand over sockets by it.
@@ -52,7 +55,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	p := proxy.New(proxy.Options{
 		Log: o.Log, OnUpstreamFailure: o.OnUpstreamFailure, Ready: o.Ready, Listen: o.Listen, DrainTimeout: o.DrainTimeout,
-		ConnectionsMax: o.ConnectionsMax,
+		ConnectionsMax: o.ConnectionsMax, AccessLog: o.AccessLog,
 	})
 	client, err := ads.New(ads.Options{
 		Target: o.Target, NodeID: o.NodeID, Cluster: o.Cluster, Credentials: o.Credentials, Log: o.Log, Handler: p,

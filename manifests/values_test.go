@@ -61,7 +61,6 @@ func TestRefusedValues(t *testing.T) {
 	}{
 		{"dashboard.enabled: there is no web page yet", []string{"dashboard.enabled=true"}},
 		{"there is nothing to redirect to", []string{"entries.https.enforced=true", "entries.https.enabled=false"}},
-		{"there is no access log yet", []string{"accessLog.enabled=true"}},
 		{"nothing would be served", []string{"entries.http.enabled=false", "entries.https.enabled=false"}},
 		{"the entry is closed by entries.https.enabled", []string{"entries.https.enabled=false", "dataPlane.hostPort.https.enabled=true"}},
 		{"a DaemonSet has one pod on each node", []string{`dataPlane.kind="DaemonSet"`, "dataPlane.autoscaling.enabled=true"}},
@@ -191,6 +190,7 @@ var others = map[string][]string{
 	"ingressClass.controller":                                 {`ingressClass.controller="example.com/other"`},
 	"entries.trustedProxies":                                  {`entries.trustedProxies=["10.0.0.0/8"]`},
 	"entries.allowedClients":                                  {`entries.allowedClients=["10.0.0.0/8"]`},
+	"accessLog.format":                                        {`accessLog.format="text"`, "accessLog.enabled=true"},
 	"upstream.ca.configMap":                                   {`upstream.ca.configMap="cas"`},
 	"upstream.ca.key":                                         {`upstream.ca.key="other.crt"`, `upstream.ca.configMap="cas"`},
 	"upstream.externalName":                                   {`upstream.externalName=["off"]`},
@@ -285,7 +285,7 @@ func TestEveryValueCounts(t *testing.T) {
 }
 
 // notYet are values that are refused until something stands behind them.
-var notYet = []string{"dashboard.enabled", "accessLog.enabled"}
+var notYet = []string{"dashboard.enabled"}
 
 // another makes a value up from the schema.
 func another(t *testing.T, root schema, v Value) string {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/controlplane/up"
+	"github.com/postern-gateway/postern/translator/model"
 )
 
 func completionCommand() *cobra.Command {
@@ -54,6 +55,7 @@ var completions = map[string]cobra.CompletionFunc{
 	"tls-cert-dir":        folders,
 	"data-plane":          words(up.DataPlanes...),
 	"traefik-path-prefix": words(options.TraefikPrefixes...),
+	"access-log":          words(model.AccessLogs...),
 	"slash-redirect":      words("true", "false"),
 	"request":             words("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
 }

@@ -46,6 +46,7 @@ ends it at once.`,
 					return err
 				}
 			}
+			config.AccessLog = c.OutOrStdout()
 			return pod.Run(c.Context(), config)
 		},
 	}

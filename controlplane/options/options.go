@@ -36,6 +36,7 @@ type Options struct {
 	TLSMinVersion       string
 	TrustedProxies      []string
 	AllowedClients      []string
+	AccessLog           string
 	ClusterDomain       string
 	UpstreamCA          string
 	SkipVerify          bool
@@ -91,6 +92,7 @@ func (o *Options) register(fs *pflag.FlagSet, d Options) {
 	fs.StringVar(&o.TLSMinVersion, "tls-min-version", string(model.TLS12), "lowest version of TLS that clients may speak: 1.2 or 1.3")
 	fs.StringSliceVar(&o.TrustedProxies, "trusted-proxies", nil, "CIDRs of peers whose X-Forwarded headers are believed")
 	fs.StringSliceVar(&o.AllowedClients, "allowed-clients", nil, "CIDRs of clients, as trusted proxies tell them, that may use the entries; all others get 403 (empty: everyone may)")
+	fs.StringVar(&o.AccessLog, "access-log", model.AccessLogs[model.AccessLogOff], "what the data plane writes of each request to its standard output: off, text or json")
 	fs.StringVar(&o.ClusterDomain, "cluster-domain", "cluster.local", "DNS suffix of the cluster's Services")
 	fs.StringVar(&o.UpstreamCA, "upstream-ca", "", "PEM file with CAs of backends, beside the system's")
 	fs.BoolVar(&o.SkipVerify, "upstream-insecure-skip-verify", false, "accept any certificate of a backend")
@@ -115,7 +117,7 @@ func (o *Options) Settings() (translator.Settings, error) {
 		},
 	}
 	err := errors.Join(o.readSelection(&s), o.readEntries(&s), o.readProxies(&s), o.readClients(&s), o.readExternalNames(&s), o.readBackends(&s),
-		o.readTrust(&s), o.readCertificate(&s), o.readSlashes(&s))
+		o.readTrust(&s), o.readCertificate(&s), o.readSlashes(&s), o.readAccessLog(&s))
 	if s.Resolve.ClusterDomain == "" {
 		err = errors.Join(err, errors.New("--cluster-domain is empty: write a DNS name, as cluster.local"))
 	}
@@ -332,6 +334,15 @@ func (o *Options) readSlashes(s *translator.Settings) error {
 		return fmt.Errorf("--escaped-slashes %s: %w", o.EscapedSlashes, err)
 	}
 	s.Resolve.Edge.EscapedSlashes = slashes
+	return nil
+}
+
+func (o *Options) readAccessLog(s *translator.Settings) error {
+	log, err := model.ParseAccessLog(o.AccessLog)
+	if err != nil {
+		return fmt.Errorf("--access-log %s: %w", o.AccessLog, err)
+	}
+	s.Resolve.Edge.AccessLog = log
 	return nil
 }
 

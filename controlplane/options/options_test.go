@@ -11,6 +11,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/model"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -62,6 +63,21 @@ func TestAllowedClients(t *testing.T) {
 		if _, err := o.Settings(); err == nil || !strings.Contains(err.Error(), "--allowed-clients "+bad+": it is neither") {
 			t.Errorf("%q is taken: %v", bad, err)
 		}
+	}
+}
+
+// TestAccessLog: a word that is none is an error, and not silence.
+func TestAccessLog(t *testing.T) {
+	o := local()
+	if got := settings(t, o).Resolve.Edge.AccessLog; got != model.AccessLogOff {
+		t.Errorf("by default the log is %v", got)
+	}
+	if o.AccessLog = "json"; settings(t, o).Resolve.Edge.AccessLog != model.AccessLogJSON {
+		t.Error("json is not taken")
+	}
+	o.AccessLog = "common"
+	if _, err := o.Settings(); err == nil || !strings.Contains(err.Error(), "--access-log common: write one of off, text, json") {
+		t.Errorf("common is taken: %v", err)
 	}
 }
 

@@ -276,7 +276,7 @@ func (r *runner) dataPlane(ctx context.Context, socket string, result translator
 	}
 	err := dataplane.Run(ctx, dataplane.Options{
 		Target: "unix://" + socket, NodeID: "postern-up", Cluster: "postern", Log: r.log,
-		Ready: ready, OnUpstreamFailure: r.report.upstreamFailure,
+		Ready: ready, OnUpstreamFailure: r.report.upstreamFailure, AccessLog: r.config.Out,
 	})
 	return ended(ctx, "the Go data plane", err)
 }
@@ -300,7 +300,7 @@ func (r *runner) envoy(ctx context.Context, socket string, ready func()) error {
 		err := envoyproc.Run(ctx, envoyproc.Config{
 			Path: r.config.EnvoyPath, Folder: filepath.Join(r.folder, "envoy"), XDSSocket: socket, AuthorizerSocket: authorizer,
 			NodeID: "postern-up", NodeCluster: "postern", Concurrency: 2,
-			OnReady: ready, OnUpstreamFailure: r.report.upstreamFailure,
+			OnReady: ready, OnUpstreamFailure: r.report.upstreamFailure, AccessLog: r.config.Out,
 		}, r.log)
 		return ended(ctx, "Envoy", err)
 	})

@@ -79,7 +79,7 @@ const listenerJSON = `{"name": "https",
    "local_reply_config": {"body_format": {"text_format_source": {"inline_string": "%RESPONSE_CODE%\n"}}, "mappers": [{"status_code": 400,
     "filter": {"extension_filter": {"name": "f", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
      "expression": "response.code_details == 'rbac_access_denied_matched_policy[odd]'"}}}}]},
-   "access_log": [{"name": "x", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"}}],
+   "access_log": [{"name": "x", "filter": {"response_flag_filter": {"flags": ["UF"]}}, "typed_config": {"@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"}}],
    "early_header_mutation_extensions": [{"name": "e", "typed_config": {
     "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
     "mutations": [{"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}}, {"remove": "Forwarded"},

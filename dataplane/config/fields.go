@@ -73,15 +73,19 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 		"codec_type rds http_filters use_remote_address skip_xff_append normalize_path merge_slashes "+
 			"path_with_escaped_slashes_action strip_trailing_host_dot server_header_transformation "+
 			"common_http_protocol_options http2_protocol_options request_headers_timeout stream_idle_timeout max_request_headers_kb "+
-			"upgrade_configs local_reply_config early_header_mutation_extensions original_ip_detection_extensions",
-		"stat_prefix", whyStats, "access_log", whyLog,
+			"upgrade_configs local_reply_config early_header_mutation_extensions original_ip_detection_extensions access_log",
+		"stat_prefix", whyStats,
 		"delayed_close_timeout", whyTimeout, "drain_timeout", whyTimeout),
 	"envoy.extensions.filters.network.http_connection_manager.v3.Rds":                                 fields("config_source route_config_name"),
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter":                          fields("name typed_config disabled"),
 	"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig": fields("upgrade_type filters"),
 	"envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig":                    fields("body_format mappers"),
 	"envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper":                      fields("filter status_code body_format_override"),
-	"envoy.config.accesslog.v3.AccessLogFilter":                                                       fields("extension_filter"),
+	"envoy.config.accesslog.v3.AccessLogFilter":                                                       fields("extension_filter", "response_flag_filter", whyLog),
+	"envoy.config.accesslog.v3.AccessLog":                                                             fields("name filter typed_config"),
+	"envoy.extensions.access_loggers.stream.v3.StdoutAccessLog":                                       fields("log_format"),
+	"envoy.extensions.filters.http.set_filter_state.v3.Config":                                        fields("on_request_headers"),
+	"envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue":                            fields("object_key factory_key format_string"),
 	"envoy.config.accesslog.v3.ExtensionFilter":                                                       fields("name typed_config"),
 	"envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter":                                 fields("expression"),
 	"envoy.extensions.filters.http.rbac.v3.RBAC":                                                      fields("rules"),
@@ -108,7 +112,7 @@ var supported = map[protoreflect.FullName]map[protoreflect.Name]use{
 	"envoy.config.rbac.v3.Permission":                                                 fields("any header url_path and_rules or_rules not_rule"),
 	"envoy.config.rbac.v3.Principal":                                                  fields("any direct_remote_ip remote_ip"),
 	"envoy.type.matcher.v3.PathMatcher":                                               fields("path"),
-	"envoy.config.core.v3.SubstitutionFormatString":                                   fields("text_format_source"),
+	"envoy.config.core.v3.SubstitutionFormatString":                                   fields("text_format_source json_format"),
 	"envoy.config.core.v3.HttpProtocolOptions": fields(
 		"idle_timeout max_headers_count headers_with_underscores_action"),
 	"envoy.config.core.v3.Http2ProtocolOptions": fields(

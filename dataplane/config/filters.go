@@ -48,6 +48,7 @@ type httpFilter struct {
 
 // httpFilters are in the order in which a request meets them, which is fixed in the Go data plane.
 var httpFilters = []httpFilter{
+	{name: "envoy.filters.http.set_filter_state", listener: decodeAsked},
 	{name: "envoy.filters.http.rbac", listener: decodeDenials},
 	{name: "envoy.filters.http.rbac.clients", listener: decodeClients},
 	{name: "envoy.filters.http.lua.error-pages", listener: decodeLua, route: decodeErrorPages},

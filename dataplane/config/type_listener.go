@@ -80,9 +80,10 @@ type ConnectionManager struct {
 	LocalReply            Format // body of the proxy's own answers
 	WebSocket             bool
 	EscapedSlashes        EscapedSlashes
-	KeepsDenied           bool     // the authorizer's answers keep their body
-	Denials               []Denial // before any route; the first that applies answers
-	Clients               *Access  // whom it admits, whatever the route; nil is everyone
+	KeepsDenied           bool       // the authorizer's answers keep their body
+	Denials               []Denial   // before any route; the first that applies answers
+	AccessLog             *AccessLog // of every request; nil is none
+	Clients               *Access    // whom it admits, whatever the route; nil is everyone
 }
 
 // DecodeListener reads a Listener resource.
@@ -219,6 +220,9 @@ func decodeManager(m *hcmv3.HttpConnectionManager, at string) (ConnectionManager
 			return ConnectionManager{}, err
 		}
 		out.EarlyMutations = append(out.EarlyMutations, steps...)
+	}
+	if out.AccessLog, err = decodeAccessLogs(m.GetAccessLog(), at); err != nil {
+		return ConnectionManager{}, err
 	}
 	if err := decodeFilters(&out, m.GetHttpFilters(), at); err != nil {
 		return ConnectionManager{}, err

@@ -38,6 +38,8 @@ type Route struct {
 	ResponseHeadersToAdd    []HeaderValue
 	ResponseHeadersToRemove []string // lower case
 	Filters                 Filters
+	// Origins are the objects and fields that the route comes of, for the access log and nothing else.
+	Origins []string
 }
 
 // A PathKind is how a route compares the path.
@@ -149,7 +151,7 @@ func DecodeRouteConfiguration(name string, body *anypb.Any) (RouteConfiguration,
 }
 
 func decodeRoute(r *routev3.Route, at string) (Route, error) {
-	var route Route
+	route := Route{Origins: originsOf(r.GetMetadata())}
 	var err error
 	if route.Match, err = decodeMatch(r.GetMatch(), join(at, "match")); err != nil {
 		return Route{}, err

@@ -85,6 +85,8 @@ var levels = map[string]slog.Level{
 
 // accessLine are the fields of the listeners' JSON access log that are read.
 type accessLine struct {
+	// Method is there in a line about a request, and in none about a failure.
+	Method json.RawMessage `json:"method"`
 	// UpstreamCluster is %UPSTREAM_CLUSTER_RAW%.
 	UpstreamCluster string `json:"upstream_cluster"`
 	// ResponseFlags is %RESPONSE_FLAGS%.
@@ -95,16 +97,21 @@ type accessLine struct {
 	Details string `json:"response_code_details"`
 }
 
-// failures reports each cluster and reason once. Only the goroutine that reads stdout uses it.
+// failures reports each cluster and reason once, and passes lines about requests on. Only the goroutine that reads stdout uses it.
 type failures struct {
 	seen   map[[2]string]struct{}
 	report func(cluster, reason string)
+	// requests is nil where nobody wants them.
+	requests io.Writer
 }
 
 func (f *failures) line(raw []byte) {
 	var entry accessLine
-	if json.Unmarshal(raw, &entry) != nil {
-		return // Envoy's stdout holds nothing else, and a cut line is no reason to stop.
+	if err := json.Unmarshal(raw, &entry); err != nil || entry.Method != nil {
+		if f.requests != nil {
+			f.requests.Write(append(raw[:len(raw):len(raw)], '\n')) // there is nobody to tell that nobody reads it
+		}
+		return // A cut line is no reason to stop.
 	}
 	cluster, reason := given(entry.UpstreamCluster), entry.reason()
 	if cluster == "" || reason == "" || f.report == nil {

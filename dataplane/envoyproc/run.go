@@ -65,6 +65,8 @@ type Config struct {
 	// OnUpstreamFailure is called once for each pair of a cluster and a reason for which a request to it failed. It is
 	// called in the goroutine that reads Envoy's output.
 	OnUpstreamFailure func(cluster, reason string)
+	// AccessLog is where the lines go that Envoy writes of requests; nil is nowhere. It is written to in the same goroutine.
+	AccessLog io.Writer
 }
 
 // AdminSocket is the path of Envoy's admin interface.
@@ -206,7 +208,7 @@ func (p *process) run(ctx context.Context, path string, args []string) error {
 // read passes on what Envoy writes, until it has closed both ends.
 func (p *process) read(stdout, stderr io.Reader) {
 	var readers sync.WaitGroup
-	f := &failures{seen: map[[2]string]struct{}{}, report: p.config.OnUpstreamFailure}
+	f := &failures{seen: map[[2]string]struct{}{}, report: p.config.OnUpstreamFailure, requests: p.config.AccessLog}
 	readers.Go(func() { lines(stdout, f.line) })
 	readers.Go(func() { lines(stderr, p.stderr.line) })
 	readers.Wait()

@@ -30,7 +30,7 @@ func newGoPlane(c Config, files *identity.Folder) *goPlane {
 	p := &goPlane{threads: c.Concurrency, ended: make(chan struct{}), draining: make(chan struct{})}
 	p.options = dataplane.Options{
 		Target: target(c), NodeID: c.NodeID, Cluster: nodeCluster, Credentials: files.Client(c.ServerName), Log: c.Log,
-		Ready: func() { p.ready.Store(true) }, Drain: p.draining, DrainTimeout: stopGrace,
+		Ready: func() { p.ready.Store(true) }, Drain: p.draining, DrainTimeout: stopGrace, AccessLog: c.AccessLog,
 	}
 	return p
 }
@@ -80,7 +80,7 @@ func newEnvoyPlane(c Config, o envoyOptions) *envoyPlane {
 	failed := func(cluster, reason string) { c.Log.Error("upstream failure: "+reason, "cluster", cluster) }
 	p.config = envoyproc.Config{
 		Path: c.EnvoyPath, Folder: filepath.Join(o.folder, "envoy"), XDS: &o.remote, AuthorizerSocket: p.socket,
-		NodeID: c.NodeID, NodeCluster: nodeCluster, Concurrency: c.Concurrency, OnUpstreamFailure: failed,
+		NodeID: c.NodeID, NodeCluster: nodeCluster, Concurrency: c.Concurrency, OnUpstreamFailure: failed, AccessLog: c.AccessLog,
 	}
 	p.authorizer = dataplane.AuthorizerOptions{
 		Target: target(c), NodeID: c.NodeID + "-authorizer", Cluster: nodeCluster, Credentials: o.files.Client(c.ServerName), Log: c.Log,

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -67,7 +68,9 @@ type Config struct {
 	DrainDelay, DrainTimeout time.Duration
 	// Concurrency is how many threads serve; 0 is as many as Go's GOMAXPROCS, which knows the container's CPU limit.
 	Concurrency int
-	Log         *slog.Logger
+	// AccessLog is where the log of requests goes; nil is nowhere.
+	AccessLog io.Writer
+	Log       *slog.Logger
 }
 
 // Run serves until a SIGTERM or an interrupt, or a call of Drain, and a drain after it, or until a second signal or the end of

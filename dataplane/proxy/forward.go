@@ -31,6 +31,7 @@ func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
 func (x *exchange) forward(f *config.Forward) {
 	x.passedOn = true
 	cluster := draw(f.Clusters)
+	x.cluster = cluster.Name
 	up := x.snapshot.upstreams[cluster.Name]
 	if up == nil {
 		x.proxy.unknownCluster(cluster.Name)

@@ -27,11 +27,18 @@ type exchange struct {
 	// passedOn says that the request came to the scripts, which stand behind all filters that may answer by themselves.
 	passedOn bool
 	errors   errorPages
+	seen     seen
+	cluster  string // by which the request was forwarded
 }
 
 // serve answers the request: itself, or by a cluster.
 func (x *exchange) serve() {
-	if !x.read() || !x.mayPass() {
+	defer x.logged()()
+	if !x.read() {
+		return
+	}
+	x.noteAsked()
+	if !x.mayPass() {
 		return
 	}
 	switch action := x.route.Action.(type) {

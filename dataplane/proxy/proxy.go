@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -46,6 +47,8 @@ type Options struct {
 	// OnUpstreamFailure, if set, is called when a cluster begins to fail or fails for another reason, at most once a
 	// second for each cluster. It must not block.
 	OnUpstreamFailure func(cluster, reason string)
+	// AccessLog is where the log that listeners ask for goes, a line at a time; nil is nowhere.
+	AccessLog io.Writer
 	// Ready, if set, is called once, when the first listeners listen.
 	Ready func()
 	// Listen opens a listener's socket; nil is net.Listen.
@@ -74,6 +77,8 @@ type Proxy struct {
 	inFlight   sync.WaitGroup
 	// connections counts those of clients that are open.
 	connections atomic.Int64
+	// logging has one line written to the access log at a time.
+	logging sync.Mutex
 	// draining has answers end their connections, and no socket be opened.
 	draining atomic.Bool
 	closing  sync.WaitGroup // edges that were taken away

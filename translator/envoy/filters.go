@@ -15,10 +15,11 @@ import (
 const routerFilterName = "envoy.filters.http.router"
 
 // httpFilters are the filters of every connection manager, in the order in which they see a request; an answer passes them
-// the other way. They are the same in every listener, whatever the Ingresses ask for: all but the first, that of
-// --allowed-clients and the last are disabled, and a route switches on those that it needs (routeFilters).
+// the other way. They are the same in every listener, whatever the Ingresses ask for: all but those of
+// settings, the malformed one and the last are disabled, and a route switches on those that it needs (routeFilters).
 func httpFilters(edge model.Edge) []*hcmv3.HttpFilter {
 	return slices.Concat(
+		askedFilter(edge.AccessLog),
 		[]*hcmv3.HttpFilter{malformedFilter()},
 		clientsFilter(edge.AllowedClients),
 		[]*hcmv3.HttpFilter{

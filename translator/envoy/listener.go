@@ -159,7 +159,7 @@ func connectionManager(c chain) *hcmv3.HttpConnectionManager {
 		DelayedCloseTimeout:           durationpb.New(delayedCloseTimeout),
 		UpgradeConfigs:                []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket", Filters: upgradeFilters(c.edge)}},
 		LocalReplyConfig:              localReplies(),
-		AccessLog:                     []*accesslogv3.AccessLog{failureLog()},
+		AccessLog:                     append([]*accesslogv3.AccessLog{failureLog()}, requestLog(c.edge.AccessLog)...),
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{headerMutation(c.entry, c.from)},
 		HttpFilters:                   httpFilters(c.edge),
 	}

@@ -43,6 +43,8 @@ type Edge struct {
 	// AllowedClients are the clients, as trusted proxies tell them (else the peers), that may use the gateway; none is
 	// everyone.
 	AllowedClients []netip.Prefix
+	// AccessLog is how requests are written down.
+	AccessLog AccessLog
 	// SlashRedirect has GET and HEAD of a stripped prefix redirected to its directory form.
 	SlashRedirect bool
 	// UpstreamTrust is the PEM bundle that backends' certificates must chain to, where no annotation names another.

@@ -14,6 +14,9 @@ func wholeEntry(d drawer, s Settings) {
 		s["https-enforced"] = []string{"true"}
 	}
 	if d.oneIn(3) {
+		s["access-log"] = []string{pick(d, []string{"text", "json"})}
+	}
+	if d.oneIn(3) {
 		s["allowed-clients"] = pick(d, [][]string{
 			{"127.0.0.0/8", "203.0.113.0/24"}, {"127.0.0.1", insider, "2001:db8::/32"}, {"127.0.0.0/16", trustedPeer}, {insider, "203.0.113.7", "::ffff:127.0.0.1"},
 		})

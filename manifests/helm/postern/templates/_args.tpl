@@ -39,6 +39,9 @@
 {{- with $v.entries.allowedClients }}
 - {{ printf "--allowed-clients=%s" (join "," .) | quote }}
 {{- end }}
+{{- if $v.accessLog.enabled }}
+- --access-log={{ $v.accessLog.format }}
+{{- end }}
 - --escaped-slashes={{ $v.entries.escapedSlashes }}
 - --slash-redirect={{ $v.entries.slashRedirect }}
 - --traefik-path-prefix={{ $v.entries.traefikPathPrefix }}

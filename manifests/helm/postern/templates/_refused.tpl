@@ -7,9 +7,6 @@
 {{- if and $v.entries.https.enforced (not $v.entries.https.enabled) }}
 {{- fail "entries.https.enforced: there is nothing to redirect to while entries.https.enabled is false" }}
 {{- end }}
-{{- if $v.accessLog.enabled }}
-{{- fail "accessLog.enabled: there is no access log yet; leave it false" }}
-{{- end }}
 {{- if not (or $v.entries.http.enabled $v.entries.https.enabled) }}
 {{- fail "entries.http.enabled and entries.https.enabled are both false, so nothing would be served" }}
 {{- end }}
