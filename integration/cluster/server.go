@@ -16,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -173,8 +172,7 @@ func (c *Cluster) run(program string, args ...string) error {
 	defer out.Close()
 	p := &process{Cmd: exec.Command(program, args...), ended: make(chan struct{})}
 	p.Stdout, p.Stderr = out, out
-	// Where the tests' own process is killed, so are these; in a namespace of processes they would be anyway.
-	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.SysProcAttr = dyingWithParent()
 	if err := p.Start(); err != nil {
 		return err
 	}

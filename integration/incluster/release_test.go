@@ -96,10 +96,7 @@ func (r *release) checkRights() {
 // and its processes only: they have mounts of their own.
 func (r *release) mountServiceAccount() {
 	r.t.Helper()
-	if err := syscall.Mount("tmpfs", "/run", "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, ""); err != nil {
-		r.t.Fatalf("mount /run: %v", err)
-	}
-	r.t.Cleanup(func() { _ = syscall.Unmount("/run", syscall.MNT_DETACH) })
+	mountMemory(r.t, "/run")
 	const folder = "/run/secrets/kubernetes.io/serviceaccount"
 	config := r.cluster.As(r.t, system, "postern-controlplane")
 	write(r.t, filepath.Join(folder, "token"), []byte(config.BearerToken))
@@ -129,10 +126,7 @@ func (r *release) resolveServices(service string, pods ...string) {
 	server.Set(fmt.Sprintf("%s.%s.svc.cluster.local", service, system), record)
 	path := filepath.Join(r.folder, "resolv.conf")
 	write(r.t, path, []byte("nameserver 127.0.0.1\n"))
-	if err := syscall.Mount(path, "/etc/resolv.conf", "", syscall.MS_BIND, ""); err != nil {
-		r.t.Fatalf("mount /etc/resolv.conf: %v", err)
-	}
-	r.t.Cleanup(func() { _ = syscall.Unmount("/etc/resolv.conf", syscall.MNT_DETACH) })
+	mountFile(r.t, path, "/etc/resolv.conf")
 }
 
 // template is the pod template of a rendered workload.
