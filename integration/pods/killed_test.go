@@ -28,6 +28,7 @@ func TestControlPlanePodKilled(t *testing.T) {
 		control.start()
 		data := l.startDataPlane(plane, control.xds)
 		data.awaitReady()
+		eventually(t, "status", func() error { return l.published(edited) })
 		load := traffic.Start(s.clients()...)
 		first := control.awaitSettled(plane)
 		kills, edits, again := size().kills, 0, 0
@@ -51,6 +52,9 @@ func TestControlPlanePodKilled(t *testing.T) {
 			control.start()
 			control.awaitReady()
 			starts.add(time.Since(began))
+			if err := l.published(edited); err != nil {
+				t.Errorf("start %d: %v", i+1, err)
+			}
 			control.awaitSettled(plane)
 			settles.add(time.Since(began))
 			s.awaitEdit(t, edits)

@@ -17,6 +17,7 @@ const (
 	entryHTTPS     = "10.244.2.1:8443"
 	dataHealth     = "10.244.2.1:8082"
 	serviceAddress = "10.96.200.1:18000"
+	publicAddress  = "10.95.0.1"
 	drainDelay     = "2s"
 	drainTimeout   = "60s"
 )

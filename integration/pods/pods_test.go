@@ -5,6 +5,7 @@
 package pods
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
@@ -125,6 +127,7 @@ func newLab(t *testing.T) *lab {
 		}
 		l.cluster.Apply(t, string(text))
 	}
+	l.publish()
 	l.kubeconfig = cluster.Kubeconfig(t, l.cluster.As(t, systemNamespace, account))
 	before := len(l.cluster.Requests(t))
 	t.Cleanup(func() {
@@ -140,24 +143,36 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// annotate sets an annotation of an Ingress, or takes it away where the value is empty.
-func (l *lab) annotate(ingress, name, value string) {
+// annotate sets an annotation of an Ingress, or takes it away where the value is nil.
+func (l *lab) annotate(ingress, name string, value any) {
 	l.t.Helper()
-	all := l.client.NetworkingV1().Ingresses(shopNamespace)
-	i, err := all.Get(l.t.Context(), ingress, metav1.GetOptions{})
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{name: value}}})
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if i.Annotations == nil {
-		i.Annotations = map[string]string{}
-	}
-	i.Annotations[name] = value
-	if value == "" {
-		delete(i.Annotations, name)
-	}
-	if _, err := all.Update(l.t.Context(), i, metav1.UpdateOptions{}); err != nil {
+	all := l.client.NetworkingV1().Ingresses(shopNamespace)
+	if _, err := all.Patch(l.t.Context(), ingress, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		l.t.Fatal(err)
 	}
+}
+
+// publish gives the data plane's Service an address, as a cloud does.
+func (l *lab) publish() {
+	l.t.Helper()
+	all := l.client.CoreV1().Services(systemNamespace)
+	patch := fmt.Sprintf(`{"status": {"loadBalancer": {"ingress": [{"ip": %q}]}}}`, publicAddress)
+	if _, err := all.Patch(l.t.Context(), "postern-dataplane", types.MergePatchType, []byte(patch), metav1.PatchOptions{}, "status"); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// published is whether an Ingress has that address.
+func (l *lab) published(ingress string) error {
+	i, err := l.client.NetworkingV1().Ingresses(shopNamespace).Get(l.t.Context(), ingress, getOptions)
+	if err == nil && (len(i.Status.LoadBalancer.Ingress) != 1 || i.Status.LoadBalancer.Ingress[0].IP != publicAddress) {
+		err = fmt.Errorf("the addresses of Ingress %s are %v, want %s", ingress, i.Status.LoadBalancer.Ingress, publicAddress)
+	}
+	return err
 }
 
 // eventually tries until there is no error.

@@ -249,7 +249,7 @@ func (s *site) check() {
 // edit makes the nth edit: the edited host redirects after those that are odd.
 func (s *site) edit(n int) {
 	s.lab.t.Helper()
-	value := ""
+	var value any
 	if n%2 == 1 {
 		value = "true"
 	}
