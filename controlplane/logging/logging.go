@@ -45,7 +45,7 @@ func (c Config) New(w io.Writer) (*slog.Logger, error) {
 	if !ok {
 		return nil, fmt.Errorf("--log-level %s: write debug, info, warn or error", c.Level)
 	}
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: readable}
 	switch c.Format {
 	case FormatText:
 		return slog.New(slog.NewTextHandler(w, options)), nil
@@ -53,6 +53,14 @@ func (c Config) New(w io.Writer) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(w, options)), nil
 	}
 	return nil, fmt.Errorf("--log-format %s: write %s or %s", c.Format, FormatText, FormatJSON)
+}
+
+// readable has a duration say its unit in JSON too, where slog writes nanoseconds.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // Bridge has client-go and grpc-go log to log from now on. Both keep one logger for the process and guard it by nothing

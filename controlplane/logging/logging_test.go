@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/grpclog"
@@ -150,4 +151,19 @@ func message(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// TestDurations: both forms say the unit.
+func TestDurations(t *testing.T) {
+	for _, format := range []string{FormatText, FormatJSON} {
+		var out strings.Builder
+		log, err := Config{Level: "info", Format: format}.New(&out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Info("drained", "after", 1500*time.Millisecond)
+		if !strings.Contains(out.String(), "1.5s") {
+			t.Errorf("%s: %s", format, out.String())
+		}
+	}
 }
