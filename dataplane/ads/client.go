@@ -34,6 +34,8 @@ const (
 	// reconnectDelayMin and reconnectDelayMax bound the wait between two streams; it doubles from one to the other.
 	reconnectDelayMin = 50 * time.Millisecond
 	reconnectDelayMax = 5 * time.Second
+	// keptMin is how long a stream lives that was not refused.
+	keptMin = time.Second
 	// messageBytesMax bounds one response: a table of 100,000 routes fits.
 	messageBytesMax = 256 << 20
 	// keepaliveTime and keepaliveTimeout find out that the control plane's machine is gone.
@@ -185,7 +187,8 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 }
 
-// stream speaks on one stream until it ends, and tells whether the control plane answered on it.
+// stream speaks on one stream until it ends, and tells whether the control plane answered on it, or kept it open without: who
+// has everything already, and asks by name, hears nothing.
 func (c *Client) stream(parent context.Context, conn *grpc.ClientConn) (answered bool, err error) {
 	ctx, cancel := context.WithCancel(parent)
 	opened, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx, grpc.WaitForReady(true))
@@ -193,6 +196,8 @@ func (c *Client) stream(parent context.Context, conn *grpc.ClientConn) (answered
 		cancel()
 		return false, err
 	}
+	began := time.Now()
+	defer func() { answered = answered || time.Since(began) >= keptMin }()
 	in := read(ctx, opened)
 	defer func() {
 		cancel()
