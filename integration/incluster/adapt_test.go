@@ -50,7 +50,7 @@ func typed(ing *networkingv1.Ingress) *networkingv1.Ingress {
 
 // mirrored are the EndpointSlices of legacy Endpoints: one for each subset and family of addresses.
 //
-//lint:ignore SA1019 The cases still have the deprecated kind.
+//lint:ignore SA1019 the cases still have the deprecated kind
 func mirrored(e *corev1.Endpoints) []source.EndpointSlice {
 	var out []source.EndpointSlice
 	for i, subset := range e.Subsets {
