@@ -10,12 +10,14 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
 	"github.com/postern-gateway/postern/controlplane/files"
+	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/controlplane/static"
 	"github.com/postern-gateway/postern/translator"
 )
@@ -148,7 +150,15 @@ func TestChains(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, settings := casetest.Load(t, cases)[0].World(t)
+	var o options.Options
+	o.Register(pflag.NewFlagSet("test", pflag.ContinueOnError))
+	settings, err := o.Settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := options.EnsureCertificate(&settings); err != nil {
+		t.Fatal(err)
+	}
 	b := static.Bootstrap(translator.Translate(w, settings))
 	var names []string
 	for _, l := range b.GetStaticResources().GetListeners() {

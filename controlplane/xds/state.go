@@ -117,6 +117,8 @@ func (s *state) answer(sub *subscription, refusal *status.Status, now time.Time)
 		}
 		sub.answered.nacks++
 		sub.lastNACK = newNACK(sub.typeURL, f, refusal.GetMessage(), now)
+		// The repair may have been published while this refusal was on its way.
+		s.retry()
 		return sub.lastNACK
 	}
 	sub.answered.acks++

@@ -63,6 +63,10 @@ func (x *exchange) authorize() bool {
 		h.Set("Content-Type", "text/plain")
 	}
 	x.respond(h, v)
+	if page := x.errors.of(v.Status); page != nil {
+		x.replyPage(*page, v.Status)
+		return false
+	}
 	if body == "" {
 		h["Content-Type"] = nil
 	}
