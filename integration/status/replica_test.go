@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -210,10 +211,9 @@ func (r *replica) dataPlane() (stop func()) {
 // publish translates what the API server has and serves it, with resources beside it.
 func (r *replica) publish(extra ...xds.Resource) xds.Revision {
 	r.t.Helper()
-	o := options.Options{
-		HTTP: "127.0.0.1:8080", IngressClass: "postern", ClusterDomain: "cluster.local", TLSMinVersion: "1.2",
-		EscapedSlashes: "redirect", TraefikPrefix: "element", ExternalName: []string{"same-namespace"},
-	}
+	var o options.Options
+	o.RegisterCluster(pflag.NewFlagSet("controlplane", pflag.ContinueOnError))
+	o.HTTP, o.HTTPS, o.IngressClass = "127.0.0.1:8080", "", "postern"
 	settings, err := o.Settings()
 	if err != nil {
 		r.t.Fatal(err)
