@@ -49,8 +49,9 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	if err := run(strings.NewReader(events), &out, file); err != nil {
-		t.Fatal(err)
+	skipped, err := run(strings.NewReader(events), &out, file)
+	if err != nil || skipped != 1 {
+		t.Fatalf("%d skipped, %v", skipped, err)
 	}
 	if out.String() != printed {
 		t.Errorf("got:\n%s\nwant:\n%s", out.String(), printed)
@@ -65,7 +66,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestLongestLine(t *testing.T) {
-	err := run(strings.NewReader(strings.Repeat("x", eventBytesMax+1)), &strings.Builder{}, filepath.Join(t.TempDir(), "p"))
+	_, err := run(strings.NewReader(strings.Repeat("x", eventBytesMax+1)), &strings.Builder{}, filepath.Join(t.TempDir(), "p"))
 	if err == nil {
 		t.Error("a line over eventBytesMax was taken")
 	}

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -133,7 +134,7 @@ func (c Config) prepare() (*parts, error) {
 		Serve: func(ctx context.Context, s *xds.Server) error { return s.ServeTLS(ctx, p.xds, files) },
 	})
 	p.status, err = status.New(client, c.Log, status.Options{
-		Controller: options.Controller, Identity: c.Identity, LeaseNamespace: c.LeaseNamespace, LeaseName: c.LeaseName,
+		Controller: cmp.Or(c.Options.ControllerName, options.Controller), Identity: c.Identity, LeaseNamespace: c.LeaseNamespace, LeaseName: c.LeaseName,
 		PublishService: service, PublishAddresses: c.PublishAddresses, Namespaces: c.Namespaces, Proxies: p.controller.Server(),
 	})
 	if err != nil {

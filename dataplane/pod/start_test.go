@@ -220,19 +220,18 @@ func TestOnlyStatisticsOfEnvoy(t *testing.T) {
 func TestEnvoyDies(t *testing.T) {
 	live.NeedEnvoy(t)
 	p := ready(t, pod.Envoy, func(*pod.Config) {})
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.command.Process.Pid, p.command.Process.Pid))
-	if err != nil {
-		t.Skip(err)
-	}
-	pids := strings.Fields(string(children))
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.command.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
+	var pids []string
 	for _, file := range tasks {
 		if text, err := os.ReadFile(file); err == nil {
 			pids = append(pids, strings.Fields(string(text))...)
 		}
+	}
+	if len(tasks) == 0 && os.Getenv("CI") != "true" {
+		t.Skip("this system does not list the children of a process")
 	}
 	if len(pids) == 0 {
 		t.Fatal("the process has no child")

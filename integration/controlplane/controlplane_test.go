@@ -19,6 +19,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/postern-gateway/postern/controlplane/casetest/live"
 	"github.com/postern-gateway/postern/integration/cluster"
 )
 
@@ -66,8 +67,8 @@ spec:
 func TestServes(t *testing.T) {
 	for _, plane := range []string{"go", "envoy"} {
 		t.Run(plane, func(t *testing.T) {
-			if plane == "envoy" && os.Getenv("ENVOY") == "" {
-				t.Skip("ENVOY names no Envoy")
+			if plane == "envoy" {
+				live.NeedEnvoy(t)
 			}
 			c := cluster.Start(t)
 			backend(t, "10.244.0.9:9000")
