@@ -1,0 +1,93 @@
+// Package inspect is the window into what is served: pages for people and the same as JSON for programs, on an address of
+// its own. It changes nothing.
+package inspect
+
+import (
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/postern-gateway/postern/controlplane/controller"
+	"github.com/postern-gateway/postern/controlplane/xds"
+)
+
+// Config is what an Inspector looks at.
+type Config struct {
+	// Server is asked for the proxies and what they have accepted.
+	Server *xds.Server
+	// Version is of the binary.
+	Version string
+	Log     *slog.Logger
+}
+
+// Inspector is a controller.Observer: it keeps the latest publications and answers questions about them.
+type Inspector struct {
+	config Config
+	now    func() time.Time
+
+	// mu guards what follows.
+	mu      sync.Mutex
+	latest  *served
+	earlier []Moment
+	// changed is closed and replaced whenever something that a page shows may be other than before.
+	changed chan struct{}
+}
+
+var _ controller.Observer = (*Inspector)(nil)
+
+// New makes an Inspector that has seen nothing yet.
+func New(c Config) *Inspector {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Inspector{config: c, now: time.Now, changed: make(chan struct{})}
+}
+
+// Published implements controller.Observer.
+func (i *Inspector) Published(p controller.Publication) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	// A rollout of pods must not push out what people want to compare.
+	if i.latest != nil && !p.EndpointsOnly {
+		i.earlier = keep(i.earlier, i.latest.moment())
+	}
+	i.latest = &served{Publication: p, at: i.now()}
+	i.broadcast()
+}
+
+// Refused implements controller.Observer.
+func (i *Inspector) Refused(string, xds.NACK) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.broadcast()
+}
+
+// broadcast is called with mu held.
+func (i *Inspector) broadcast() {
+	close(i.changed)
+	i.changed = make(chan struct{})
+}
+
+// Changed is closed when something may be other than it is now.
+func (i *Inspector) Changed() <-chan struct{} {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.changed
+}
+
+// View is what a page is made of, as of now. It is false before the first publication.
+func (i *Inspector) View() (View, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.latest == nil {
+		return View{}, false
+	}
+	return View{
+		Publication: i.latest.Publication, At: i.latest.at, Earlier: i.earlier,
+		Proxies: i.config.Server.Proxies(), Now: i.now(), Version: i.config.Version,
+	}, true
+}
+
+// Handler answers every page.
+func (i *Inspector) Handler() http.Handler { return i.routes() }
