@@ -36,6 +36,7 @@ const (
 	CodeBackendTwice     Code = "P4016"
 	CodeAddressInTLS     Code = "P4017"
 	CodeOtherSpelling    Code = "P4018"
+	CodeHidden           Code = "P4019"
 	CodeNoService        Code = "P5001"
 	CodeNoPort           Code = "P5002"
 	CodeNoEndpoints      Code = "P5003"

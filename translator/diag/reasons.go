@@ -40,6 +40,7 @@ var reasons = map[Code]string{
 	CodeBackendTwice:     "BackendTwice",
 	CodeAddressInTLS:     "AddressInTLS",
 	CodeOtherSpelling:    "OtherSpelling",
+	CodeHidden:           "RouteHidden",
 	CodeNoService:        "NoService",
 	CodeNoPort:           "NoServicePort",
 	CodeNoEndpoints:      "NoEndpoints",

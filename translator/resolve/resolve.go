@@ -74,6 +74,7 @@ func Resolve(in Input) Resolved {
 	}
 	g := model.Gateway{Edge: in.Settings.Edge}
 	ds := []diag.D{}
+	var losses []loss
 	for _, entry := range in.Settings.Entries {
 		var own []ranked
 		for i, c := range claims {
@@ -81,14 +82,15 @@ func Resolve(in Input) Resolved {
 				own = append(own, ranked{claim: c, route: connections.onEntry(entry, c, routes[i])})
 			}
 		}
-		table, more := buildTable(entry, own)
-		ds = append(ds, more...)
+		table, more, lost := buildTable(entry, own)
+		ds, losses = append(ds, more...), append(losses, lost...)
 		if entry.TLS {
 			table.Groups, table.Apart = connections.groups(table)
 			g.ClientCAs = connections.clientCAs(table.Groups)
 		}
 		g.Tables = append(g.Tables, table)
 	}
+	ds = append(ds, in.Settings.tellLosses(losses)...)
 	ds = append(ds, connections.diagnostics...)
 	g.Backends, g.Assignments = backends.used(g.Tables)
 	g.Bundles, g.ClientCertificates = backends.credentials.ofBackends(g.Backends)

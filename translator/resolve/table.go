@@ -16,8 +16,8 @@ type ranked struct {
 	route model.Route
 }
 
-// buildTable makes one entry's table of the claims that ask for it.
-func buildTable(entry model.Entry, claims []ranked) (model.Table, []diag.D) {
+// buildTable makes one entry's table of the claims that ask for it, and finds those that get no request there.
+func buildTable(entry model.Entry, claims []ranked) (model.Table, []diag.D, []loss) {
 	byHost := map[model.Host][]ranked{}
 	var defaults []ranked
 	for _, r := range claims {
@@ -29,9 +29,15 @@ func buildTable(entry model.Entry, claims []ranked) (model.Table, []diag.D) {
 	}
 	t := model.Table{Entry: entry}
 	var ds []diag.D
+	var losses []loss
+	order := func(l list, rs []ranked) []model.Route {
+		l.entry = entry.Name
+		ordered, more, lost := l.order(rs)
+		ds, losses = append(ds, more...), append(losses, lost...)
+		return ordered
+	}
 	for _, host := range slices.SortedFunc(maps.Keys(byHost), model.Host.Compare) {
-		ordered, more := orderHost(host, byHost[host])
-		ds = append(ds, more...)
+		ordered := order(list{host: host}, byHost[host])
 		switch host.Kind() {
 		case model.HostExact:
 			t.Exact = append(t.Exact, model.HostRoutes{Host: host, Routes: ordered})
@@ -41,23 +47,29 @@ func buildTable(entry model.Entry, claims []ranked) (model.Table, []diag.D) {
 			t.Any = ordered
 		}
 	}
-	var more []diag.D
-	t.Default, more = orderHost(model.AnyHost, defaults)
-	ds = append(ds, more...)
-	return t, append(ds, priorityCrossings(t)...)
+	t.Default = order(list{host: model.AnyHost, defaults: true, before: t.Any}, defaults)
+	return t, append(ds, priorityCrossings(t)...), losses
 }
 
-// orderHost puts one host's routes into the order in which they are tried and drops the losers of conflicts.
-func orderHost(host model.Host, rs []ranked) ([]model.Route, []diag.D) {
-	weighted := slices.ContainsFunc(rs, func(r ranked) bool { return r.claim.Priority > 0 })
-	for i := range rs {
-		if weighted {
-			rs[i].route.Weight = rs[i].claim.RuleLength
-			if rs[i].claim.Priority > 0 {
-				rs[i].route.Weight = rs[i].claim.Priority
-			}
-		}
+// list is a place for routes that are tried one after the other: a host of an entry, or its default backends.
+//
+// Whether a route is reached is decided in its list alone, but for default backends: whatever names are in other lists,
+// there is one more that no rule has, and one more label in a wildcard's place.
+type list struct {
+	entry string
+	host  model.Host
+	// defaults says that it is the default backends, before are then the routes that every request tries before them.
+	defaults bool
+	before   []model.Route
+}
+
+// order puts the routes into the order in which they are tried, drops the losers of conflicts, and finds who gets no
+// request.
+func (l list) order(rs []ranked) ([]model.Route, []diag.D, []loss) {
+	if len(rs) == 0 {
+		return nil, nil, nil
 	}
+	weigh(rs)
 	// The claims come sorted by age, so a stable sort leaves equal ones in that order.
 	slices.SortStableFunc(rs, func(a, b ranked) int {
 		return cmp.Or(
@@ -67,23 +79,41 @@ func orderHost(host model.Host, rs []ranked) ([]model.Route, []diag.D) {
 	})
 	var ds []diag.D
 	var out []model.Route
-	winner := map[model.PathMatch]int{}
-	for _, r := range rs {
-		i, taken := winner[r.route.Path]
-		if !taken {
-			winner[r.route.Path] = len(out)
-			out = append(out, r.route)
-			out = append(out, otherSpellings(r.route)...)
-			ds = append(ds, sharedPath(host, r.route)...)
+	found := l.losses()
+	type place struct {
+		first  *ranked
+		stands int
+	}
+	winners := map[model.PathMatch]place{}
+	for i := range rs {
+		r := &rs[i]
+		winner, taken := winners[r.route.Path]
+		if taken {
+			found.conflict(r, winner.first)
+			won := &out[winner.stands]
+			won.Losers = append(won.Losers, r.claim.Origins[:len(r.claim.Backends)]...)
 			continue
 		}
-		d := conflict(host, r.route, out[i])
-		for _, d.Origin = range r.claim.Origins[:len(r.claim.Backends)] {
-			out[i].Losers = append(out[i].Losers, d.Origin)
-			ds = append(ds, d)
+		winners[r.route.Path] = place{r, len(out)}
+		found.next(r)
+		out = append(out, r.route)
+		out = append(out, otherSpellings(r.route)...)
+		ds = append(ds, sharedPath(l.host, r.route)...)
+	}
+	return out, ds, found.all
+}
+
+// weigh gives the routes of a host Traefik's weights, where one of them has a priority.
+func weigh(rs []ranked) {
+	if !slices.ContainsFunc(rs, func(r ranked) bool { return r.claim.Priority > 0 }) {
+		return
+	}
+	for i := range rs {
+		rs[i].route.Weight = rs[i].claim.RuleLength
+		if rs[i].claim.Priority > 0 {
+			rs[i].route.Weight = rs[i].claim.Priority
 		}
 	}
-	return out, ds
 }
 
 // otherSpellings closes what some backend reads as a restricted path and the route's own match does not take: tried right
@@ -105,19 +135,6 @@ func standIn(c model.Claim) int {
 		return 1
 	}
 	return 0
-}
-
-// conflict tells the loser who won; where the loser would have been closed or restricted, that the winner is not.
-func conflict(host model.Host, loser, winner model.Route) diag.D {
-	effect := "it gets no request"
-	if closed, ok := loser.Action.(*model.Closed); ok {
-		effect = fmt.Sprintf("requests are answered by the winner, although here they would be refused (%s)", closed.Reason)
-	} else if len(loser.Restricted) > 0 {
-		effect = fmt.Sprintf("requests are answered by the winner, to whom %s does not apply", loser.Restricted[0].Annotation)
-	}
-	return diag.New(diag.CodeConflict, loser.Origins[0],
-		fmt.Sprintf("%s %s is taken by %s", host, loser.Path, winner.Origins[0].Object()),
-		effect, "choose another host or path, or remove one of the two").With(winner.Origins[0])
 }
 
 // priorityCrossings finds routes of a broader host whose priority would, in Traefik 1.7, have put them before a
