@@ -95,7 +95,7 @@ func TestScenario(t *testing.T) {
 	checkReferences(t, objects)
 	checkArgs(t, objects)
 	control := controlPlane(t, objects).Spec
-	for _, flag := range []string{"--ingress-selector=app=traefik", "--ingress-without-class", "--tls-cert-dir=/ssl", "--upstream-insecure-skip-verify"} {
+	for _, flag := range []string{"--ingress-selector=app=traefik", "--ingress-without-class", "--tls-cert-dir=/ssl", "--upstream-insecure-skip-verify", "--external-name=cluster"} {
 		if !slices.Contains(control.Containers[0].Args, flag) {
 			t.Errorf("%s is not in %v", flag, control.Containers[0].Args)
 		}

@@ -70,7 +70,7 @@ func TestScenario(t *testing.T) {
 	live.NeedEnvoy(t)
 	r := install(t, manifests.Release{
 		Values: []string{filepath.Join(root, "docs/examples/from-the-traefik-chart/postern-values.yaml")},
-		Set:    []string{`upstream.externalName=["cluster"]`, fmt.Sprintf(`status.addresses=[%q]`, published)},
+		Set:    []string{fmt.Sprintf(`status.addresses=[%q]`, published)},
 	})
 	ssl := t.TempDir()
 	pair := casetest.NewPair("node.test", casetest.SignedByCA)
