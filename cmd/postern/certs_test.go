@@ -69,8 +69,8 @@ func TestCertsRenew(t *testing.T) {
 			}
 		}
 		before = now
-		for _, side := range []string{"controlplane", "dataplane"} {
-			if _, err := identity.Open(filepath.Join(dir, side), slog.New(slog.DiscardHandler)); err != nil {
+		for side, role := range map[string]identity.Role{"controlplane": identity.ControlPlane, "dataplane": identity.DataPlane} {
+			if _, err := identity.Open(filepath.Join(dir, side), role, slog.New(slog.DiscardHandler)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -101,7 +101,11 @@ func TestCertsAsSecrets(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := identity.Open(dir, slog.New(slog.DiscardHandler)); err != nil {
+		role := identity.DataPlane
+		if secret.Name == identity.ControlPlaneName+"-tls" {
+			role = identity.ControlPlane
+		}
+		if _, err := identity.Open(dir, role, slog.New(slog.DiscardHandler)); err != nil {
 			t.Error(err)
 		}
 		if len(secret.Data) != 3 {

@@ -111,7 +111,7 @@ func (c Config) prepare() (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := identity.Open(c.XDSCertDir, c.Log)
+	files, err := identity.Open(c.XDSCertDir, identity.ControlPlane, c.Log)
 	if err != nil {
 		return nil, fmt.Errorf("--xds-cert-dir: %w", err)
 	}

@@ -89,7 +89,7 @@ func serveTLS(t testing.TB, ca *authority.CA) *secured {
 	t.Helper()
 	s := &secured{t: t, dir: filepath.Join(t.TempDir(), "server"), server: New(Options{}), log: &logText{}}
 	put(t, s.dir, issue(t, ca, authority.ControlPlane(""), testLife), ca)
-	folder, err := identity.Open(s.dir, slog.New(slog.NewTextHandler(s.log, nil)))
+	folder, err := identity.Open(s.dir, identity.ControlPlane, slog.New(slog.NewTextHandler(s.log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestOnlyDataPlanesAreServed(t *testing.T) {
 		{"by TLS 1.2", credentials.NewTLS(old), "client offered only unsupported versions"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			folder, err := identity.Open(s.dir, slog.New(slog.NewTextHandler(s.log, nil)))
+			folder, err := identity.Open(s.dir, identity.ControlPlane, slog.New(slog.NewTextHandler(s.log, nil)))
 			if err != nil {
 				t.Fatal(err)
 			}

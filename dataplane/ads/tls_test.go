@@ -2,6 +2,7 @@ package ads
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -46,9 +47,9 @@ func newAuthority(t *testing.T) *authority.CA {
 	return ca
 }
 
-func openFolder(t *testing.T, dir string) *identity.Folder {
+func openFolder(t *testing.T, dir string, role identity.Role) *identity.Folder {
 	t.Helper()
-	folder, err := identity.Open(dir, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	folder, err := identity.Open(dir, role, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestRotationOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := lis.Addr().String()
-	serverFiles := openFolder(t, dirs.controlPlane)
+	serverFiles := openFolder(t, dirs.controlPlane, identity.ControlPlane)
 	s := &scripted{received: make(chan *discoveryv3.DeltaDiscoveryRequest), send: make(chan *discoveryv3.DeltaDiscoveryResponse)}
 	// An answer has the client come back soon.
 	answered := func() {
@@ -84,7 +85,7 @@ func TestRotationOverTLS(t *testing.T) {
 	server := serve(lis)
 	c, err := New(Options{
 		Target: "dns:///" + address, NodeID: "id", Cluster: "cluster", Wildcards: []string{"wild"}, Handler: &handler{},
-		Credentials: openFolder(t, dirs.dataPlane).Client(identity.ControlPlaneName), Log: slog.New(slog.DiscardHandler),
+		Credentials: openFolder(t, dirs.dataPlane, identity.DataPlane).Client(identity.ControlPlaneName), Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -125,33 +126,35 @@ func TestServersOfAnotherNameGetNothing(t *testing.T) {
 	dirs.write(t, ca, ca)
 	strangers := newAuthority(t)
 	for name, tt := range map[string]struct {
-		by   *authority.CA
-		role authority.Role
+		by    *authority.CA
+		role  authority.Role
+		taken bool
 	}{
-		"of another name":        {ca, authority.Role{Name: "somebody", Usage: authority.ControlPlane("").Usage}},
-		"of another CA":          {strangers, authority.ControlPlane("")},
-		"a data plane":           {ca, authority.DataPlane()},
-		"of the name, no server": {ca, authority.Role{Name: identity.ControlPlaneName, Usage: authority.DataPlane().Usage}},
+		"the control plane":      {ca, authority.ControlPlane(""), true},
+		"of another name":        {ca, authority.Role{Name: "somebody", Usage: authority.ControlPlane("").Usage}, false},
+		"of another CA":          {strangers, authority.ControlPlane(""), false},
+		"a data plane":           {ca, authority.DataPlane(), false},
+		"of the name, no server": {ca, authority.Role{Name: identity.ControlPlaneName, Usage: authority.DataPlane().Usage}, false},
 	} {
 		pair, err := tt.by.Issue(tt.role, patience)
 		if err != nil {
 			t.Fatal(err)
 		}
-		dir := filepath.Join(t.TempDir(), "server")
-		bundle := append(append([]byte{}, ca.Certificate...), strangers.Certificate...)
-		if err := authority.Write(dir, authority.Files(pair, bundle)); err != nil {
+		shown, err := tls.X509KeyPair(pair.Certificate, pair.Key)
+		if err != nil {
 			t.Fatal(err)
 		}
 		server, client := net.Pipe()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_, _, _ = openFolder(t, dir).Server(identity.DataPlaneName).ServerHandshake(server)
+			config := &tls.Config{Certificates: []tls.Certificate{shown}, ClientAuth: tls.RequireAnyClientCert, NextProtos: []string{"h2"}}
+			_ = tls.Server(server, config).HandshakeContext(t.Context())
 			_ = server.Close()
 		}()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		if _, _, err := openFolder(t, dirs.dataPlane).Client(identity.ControlPlaneName).ClientHandshake(ctx, "somebody", client); err == nil {
-			t.Errorf("a server %s is taken for the control plane", name)
+		if _, _, err := openFolder(t, dirs.dataPlane, identity.DataPlane).Client(identity.ControlPlaneName).ClientHandshake(ctx, "somebody", client); (err == nil) != tt.taken {
+			t.Errorf("a server, %s: %v", name, err)
 		}
 		cancel()
 		_ = client.Close()

@@ -154,7 +154,7 @@ func newSecured(t *testing.T, host string, put func(*testing.T, string, []author
 	ca := newAuthority(t)
 	s.write(ca, ca)
 	var err error
-	if s.server, err = identity.Open(s.dir("controlplane"), slog.New(slog.NewTextHandler(s, nil))); err != nil {
+	if s.server, err = identity.Open(s.dir("controlplane"), identity.ControlPlane, slog.New(slog.NewTextHandler(s, nil))); err != nil {
 		t.Fatal(err)
 	}
 	at, err := net.ResolveTCPAddr("tcp", s.address)

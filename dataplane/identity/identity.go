@@ -40,8 +40,9 @@ const (
 // A Folder holds what the files said when they last made sense together. It reads them again at every handshake, which are
 // rare, so that there is no moment at which an old certificate is shown.
 type Folder struct {
-	dir string
-	log *slog.Logger
+	dir  string
+	role Role
+	log  *slog.Logger
 
 	mu      sync.Mutex
 	read    contents  // as last read, usable or not; guarded by mu
@@ -62,9 +63,9 @@ type material struct {
 	authorities *x509.CertPool
 }
 
-// Open reads a folder, which must have a pair and CAs that can be used.
-func Open(dir string, log *slog.Logger) (*Folder, error) {
-	f := &Folder{dir: dir, log: log}
+// Open reads the folder of a role, which must have a pair of that role and CAs that can be used.
+func Open(dir string, role Role, log *slog.Logger) (*Folder, error) {
+	f := &Folder{dir: dir, role: role, log: log}
 	if m, err := f.load(); m == nil {
 		return nil, err
 	}
@@ -96,6 +97,9 @@ func (f *Folder) load() (*material, error) {
 		return f.current, f.fault
 	}
 	m, err := parse(read)
+	if err == nil {
+		err = f.role.check(m.pair.Leaf)
+	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", f.dir, err)
 	} else {
@@ -134,7 +138,7 @@ func (w *watcher) look(f *Folder, now time.Time) {
 		words = err.Error()
 	}
 	if words != "" && words == w.seen && words != w.told {
-		f.log.Error("these certificates cannot be used; those before stay in use", "reason", words)
+		f.log.Error("these certificates cannot be used; this process goes on with those before", "reason", words)
 		w.told = words
 	}
 	if w.seen = words; words == "" {

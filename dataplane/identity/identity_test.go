@@ -2,6 +2,7 @@ package identity_test
 
 import (
 	"bytes"
+	"crypto/x509"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -61,13 +62,13 @@ func TestFilesThatCannotBeUsed(t *testing.T) {
 			}
 			var said bytes.Buffer
 			log := slog.New(slog.NewTextHandler(&said, nil))
-			folder, err := identity.Open(dir, log)
+			folder, err := identity.Open(dir, identity.DataPlane, log)
 			if err != nil {
 				t.Fatal(err)
 			}
 			expires := folder.NotAfter()
 			write(t, dir, tt.file, tt.text)
-			if _, err := identity.Open(dir, log); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := identity.Open(dir, identity.DataPlane, log); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("at the start: %v, want %q", err, tt.want)
 			}
 			look := identity.Look(folder)
@@ -97,9 +98,72 @@ func TestFilesThatCannotBeUsed(t *testing.T) {
 	}
 }
 
+// TestCertificatesOfAnotherRole: what the other side would refuse is an error at the start that says what is expected; later
+// it is told, and what was before stays in use.
+func TestCertificatesOfAnotherRole(t *testing.T) {
+	controlPlane, dataPlane := authority.ControlPlane("postern"), authority.DataPlane()
+	both := map[identity.Role]authority.Role{identity.ControlPlane: controlPlane, identity.DataPlane: dataPlane}
+	for _, tt := range []struct {
+		name  string
+		side  identity.Role
+		shown authority.Role
+		want  []string // words of the error; empty where there is none
+	}{
+		{"a data plane's for the control plane", identity.ControlPlane, dataPlane, []string{"server auth", identity.ControlPlaneName, `["postern-dataplane"]`}},
+		{"for clients", identity.ControlPlane, authority.Role{Name: identity.ControlPlaneName, Usage: dataPlane.Usage}, []string{"server auth", "lacks the usage"}},
+		{"for anything", identity.ControlPlane, authority.Role{Name: identity.ControlPlaneName, Usage: x509.ExtKeyUsageAny}, []string{"server auth", "lacks the usage"}},
+		{"of the name of --xds-server-name", identity.ControlPlane, authority.Role{Name: "somebody", Usage: controlPlane.Usage}, nil},
+		{"the control plane's for a data plane", identity.DataPlane, controlPlane, []string{"client auth", identity.DataPlaneName, `["postern-controlplane" `}},
+		{"of another name", identity.DataPlane, authority.Role{Name: "somebody", Usage: dataPlane.Usage}, []string{"client auth", `["somebody"]`}},
+		{"for servers", identity.DataPlane, authority.Role{Name: identity.DataPlaneName, Usage: controlPlane.Usage}, []string{"client auth", "lacks the usage"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ca, err := authority.NewCA(time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			put := func(role authority.Role, life time.Duration) {
+				t.Helper()
+				pair, err := ca.Issue(role, life)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, f := range authority.Files(pair, ca.Certificate) {
+					write(t, dir, f.Name, f.Text)
+				}
+			}
+			var said bytes.Buffer
+			log := slog.New(slog.NewTextHandler(&said, nil))
+			put(both[tt.side], time.Hour)
+			folder, err := identity.Open(dir, tt.side, log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := folder.NotAfter()
+			put(tt.shown, time.Minute)
+			_, err = identity.Open(dir, tt.side, log)
+			if (err == nil) != (tt.want == nil) {
+				t.Fatalf("at the start: %v", err)
+			}
+			look := identity.Look(folder)
+			look()
+			look()
+			for _, words := range tt.want {
+				if !strings.Contains(err.Error(), words) {
+					t.Errorf("at the start: %v, want %s", err, words)
+				}
+			}
+			if told := strings.Contains(said.String(), "cannot be used"); told != (err != nil) || folder.NotAfter().Equal(before) != told {
+				t.Errorf("after a rotation the certificate before is in use: %v; told: %s", folder.NotAfter().Equal(before), &said)
+			}
+		})
+	}
+}
+
 func TestMissingFilesAreNamed(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := identity.Open(dir, slog.Default()); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, identity.CertificateFile)) {
+	if _, err := identity.Open(dir, identity.DataPlane, slog.Default()); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, identity.CertificateFile)) {
 		t.Errorf("an empty folder: %v", err)
 	}
 }
@@ -112,7 +176,7 @@ func TestExpiryIsTold(t *testing.T) {
 	for _, f := range authority.Files(short, ca.Certificate) {
 		write(t, dir, f.Name, f.Text)
 	}
-	folder, err := identity.Open(dir, slog.New(slog.NewTextHandler(&said, nil)))
+	folder, err := identity.Open(dir, identity.DataPlane, slog.New(slog.NewTextHandler(&said, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

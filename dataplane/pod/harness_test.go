@@ -120,7 +120,7 @@ func newSite(t *testing.T) *site {
 // files are the control plane's certificates.
 func (s *site) files() *identity.Folder {
 	s.t.Helper()
-	f, err := identity.Open(filepath.Join(s.folder, "controlplane"), slog.New(slog.NewTextHandler(s.t.Output(), nil)))
+	f, err := identity.Open(filepath.Join(s.folder, "controlplane"), identity.ControlPlane, slog.New(slog.NewTextHandler(s.t.Output(), nil)))
 	if err != nil {
 		s.t.Fatal(err)
 	}

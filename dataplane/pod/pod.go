@@ -81,7 +81,7 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	c.Concurrency = cmp.Or(c.Concurrency, runtime.GOMAXPROCS(0))
-	files, err := identity.Open(c.CertDir, c.Log)
+	files, err := identity.Open(c.CertDir, identity.DataPlane, c.Log)
 	if err != nil {
 		return fmt.Errorf("read --xds-cert-dir: %w", err)
 	}

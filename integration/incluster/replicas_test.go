@@ -121,7 +121,7 @@ func (r *release) take(p *pod) *taker {
 	k := &taker{has: map[string]string{}}
 	log := slog.New(slog.DiscardHandler)
 	spec := r.template("postern-dataplane")
-	files, err := identity.Open(r.volume(&pod{t: r.t, name: "taker"}, spec.Volumes[0], nil), log)
+	files, err := identity.Open(r.volume(&pod{t: r.t, name: "taker"}, spec.Volumes[0], nil), identity.DataPlane, log)
 	if err != nil {
 		r.t.Fatal(err)
 	}
