@@ -35,7 +35,9 @@ const (
 	diagnosticsFile = "diagnostics.txt"
 	probesFile      = "probes.txt"
 	secondFile      = "step2.yaml"
+	updateFile      = "update.yaml"
 	secondProbes    = "probes2.txt"
+	secondTold      = "diagnostics2.txt"
 	dnsFile         = "dns.txt"
 	secondDNS       = "dns2.txt"
 	resentFile      = "resent.txt"
@@ -54,6 +56,8 @@ type Case struct {
 	// Backends say how test backends differ from the usual, by assignment.
 	Backends map[string]Backend
 
+	// keeps says that an edit which cannot be served leaves the version before, as in a cluster.
+	keeps   bool
 	archive *txtar.Archive
 	// flags are the settings: flag name to values.
 	flags map[string][]string
@@ -142,25 +146,27 @@ func (c *Case) read(t testing.TB) error {
 		return err
 	}
 	second := stepFiles{inputFile, dnsFile, secondProbes}
-	if c.count(secondFile) > 0 {
-		second.input = secondFile
+	for _, name := range []string{secondFile, updateFile} {
+		if c.count(name) > 0 {
+			second.input, c.keeps = name, name == updateFile
+		}
 	}
 	if c.count(secondDNS) > 0 {
 		second.dns = secondDNS
 	}
-	if second.input == secondFile || second.dns == secondDNS {
+	if second.input != inputFile || second.dns == secondDNS {
 		return c.addStep(second)
 	}
-	for _, name := range []string{secondProbes, resentFile} {
+	for _, name := range []string{secondProbes, secondTold, resentFile} {
 		if c.count(name) > 0 {
-			return fmt.Errorf("%s without %s or %s", name, secondFile, secondDNS)
+			return fmt.Errorf("%s without %s, %s or %s", name, secondFile, updateFile, secondDNS)
 		}
 	}
 	return nil
 }
 
 // known are the files that are neither manifests nor for a flag.
-var known = []string{backendsFile, routesFile, diagnosticsFile, probesFile, secondProbes, dnsFile, secondDNS, resentFile}
+var known = []string{backendsFile, routesFile, diagnosticsFile, probesFile, secondProbes, secondTold, dnsFile, secondDNS, resentFile}
 
 // checkFiles finds files that nothing would read, most often misspelt ones.
 func (c *Case) checkFiles() error {
@@ -206,7 +212,7 @@ func (c *Case) addStep(names stepFiles) error {
 			continue
 		case f.Name == input:
 			f.Name = inputFile
-		case f.Name == inputFile || f.Name == secondFile:
+		case f.Name == inputFile || f.Name == secondFile || f.Name == updateFile:
 			continue
 		}
 		data, err := expand(string(f.Data), base64Form)
@@ -357,13 +363,24 @@ func (c *Case) Translate() ([]translator.Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	var served source.World
 	var out []translator.Result
 	for _, s := range c.Steps {
 		w, err := s.World()
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, translator.Translate(w, settings))
+		kept := c.Next(served, w, settings)
+		served = kept.World
+		out = append(out, kept.Result)
 	}
 	return out, errors.Join(c.checkBackends(out), c.checkNames(out))
+}
+
+// Next is what is served of a step's World after that of the step before, which is empty at first.
+func (c *Case) Next(before, now source.World, s translator.Settings) translator.Kept {
+	if c.keeps {
+		return translator.Keep(now, translator.Keeping{Before: before}, s)
+	}
+	return translator.Kept{World: now, Result: translator.Translate(now, s)}
 }

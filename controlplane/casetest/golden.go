@@ -34,18 +34,23 @@ func Goldens(t *testing.T, root string) {
 
 // goldens are the golden files, in their order in a case.
 func (c *Case) goldens(results []translator.Result) []txtar.File {
-	var told strings.Builder
-	for _, d := range results[0].Diagnostics {
-		told.WriteString(d.String() + "\n")
-	}
 	out := []txtar.File{
 		{Name: routesFile, Data: []byte(explain.Print(results[0].Gateway))},
-		{Name: diagnosticsFile, Data: []byte(told.String())},
+		{Name: diagnosticsFile, Data: told(results[0])},
 	}
 	if len(results) > 1 {
-		out = append(out, txtar.File{Name: resentFile, Data: []byte(strings.Join(Resent(results[0], results[1]), "\n") + "\n")})
+		out = append(out, txtar.File{Name: secondTold, Data: told(results[1])},
+			txtar.File{Name: resentFile, Data: []byte(strings.Join(Resent(results[0], results[1]), "\n") + "\n")})
 	}
 	return out
+}
+
+func told(r translator.Result) []byte {
+	var out bytes.Buffer
+	for _, d := range r.Diagnostics {
+		out.WriteString(d.String() + "\n")
+	}
+	return out.Bytes()
 }
 
 func (c *Case) compare(t *testing.T, goldens []txtar.File) {
@@ -74,7 +79,7 @@ func (c *Case) update(goldens []txtar.File) error {
 			c.archive.Files[i].Data = g.Data
 		case len(g.Data) > 0:
 			at := slices.IndexFunc(c.archive.Files, func(f txtar.File) bool { return f.Name == probesFile })
-			if at < 0 || g.Name == resentFile {
+			if at < 0 || g.Name == secondTold || g.Name == resentFile {
 				at = len(c.archive.Files)
 			}
 			c.archive.Files = slices.Insert(c.archive.Files, at, g)
