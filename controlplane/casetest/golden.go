@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,8 +20,18 @@ import (
 	"github.com/postern-gateway/postern/translator/model"
 )
 
-// Goldens compares what comes of the cases below root with their golden files; with UPDATE=1 it writes those anew.
+// Goldens compares what comes of the cases below root with their golden files; with UPDATE=1 it writes those anew. A file
+// that is no case is an error: nothing reads it.
 func Goldens(t *testing.T, root string) {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && filepath.Ext(path) != ".txtar" {
+			t.Errorf("%s is no case: nothing reads it", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range Load(t, root) {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
@@ -55,21 +67,32 @@ func told(r translator.Result) []byte {
 
 func (c *Case) compare(t *testing.T, goldens []txtar.File) {
 	t.Helper()
-	if os.Getenv("UPDATE") == "1" {
-		if err := c.update(goldens); err != nil {
-			t.Fatal(err)
+	if os.Getenv("UPDATE") != "1" {
+		for _, g := range goldens {
+			if have := c.file(g.Name); !bytes.Equal(bytes.TrimSpace(have), bytes.TrimSpace(g.Data)) {
+				t.Errorf("%s: %s differs; UPDATE=1 go test writes it anew.\n%s", c.Path, g.Name, lineDiff(string(have), string(g.Data)))
+			}
 		}
-		return
 	}
-	for _, g := range goldens {
-		if have := c.file(g.Name); !bytes.Equal(bytes.TrimSpace(have), bytes.TrimSpace(g.Data)) {
-			t.Errorf("%s: %s differs; UPDATE=1 go test writes it anew.\n%s", c.Path, g.Name, lineDiff(string(have), string(g.Data)))
+	c.put(goldens)
+	text := txtar.Format(c.archive)
+	old, err := os.ReadFile(c.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch {
+	case bytes.Equal(old, text) || t.Failed():
+	case os.Getenv("UPDATE") != "1":
+		t.Errorf("%s is written otherwise; UPDATE=1 go test writes it anew.\n%s", c.Path, lineDiff(string(old), string(text)))
+	default:
+		if err := os.WriteFile(c.Path, text, 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
 
-// update writes the goldens into the case, in place or before the probes.
-func (c *Case) update(goldens []txtar.File) error {
+// put has the case hold the goldens, in place or before the probes.
+func (c *Case) put(goldens []txtar.File) {
 	for _, g := range goldens {
 		i := slices.IndexFunc(c.archive.Files, func(f txtar.File) bool { return f.Name == g.Name })
 		switch {
@@ -85,11 +108,6 @@ func (c *Case) update(goldens []txtar.File) error {
 			c.archive.Files = slices.Insert(c.archive.Files, at, g)
 		}
 	}
-	text := txtar.Format(c.archive)
-	if old, err := os.ReadFile(c.Path); err == nil && bytes.Equal(old, text) {
-		return nil
-	}
-	return os.WriteFile(c.Path, text, 0o644)
 }
 
 // lineDiff shows the lines that only one side has. It does not find moved lines; a golden's reader sees enough.

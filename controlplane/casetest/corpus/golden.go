@@ -94,8 +94,8 @@ func (a answers) replace(judge string, got map[string]string) {
 	}
 }
 
-// writeAnswers writes answers.txt anew, in the order of the requests.
-func writeAnswers(dir string, requests []request, a answers) error {
+// text is answers.txt, in the order of the requests.
+func (a answers) text(requests []request) string {
 	var out strings.Builder
 	group := ""
 	for _, r := range requests {
@@ -113,7 +113,7 @@ func writeAnswers(dir string, requests []request, a answers) error {
 			fmt.Fprintf(&out, "%s%s %s\n", judgeGap, j, said[j])
 		}
 	}
-	return os.WriteFile(filepath.Join(dir, answersFile), []byte(out.String()), 0o644)
+	return out.String()
 }
 
 // agree says whether two answers to a request are of one class of status and have backends see the same.
