@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -53,6 +54,34 @@ func (c *Cluster) As(t testing.TB, namespace, serviceAccount string) *rest.Confi
 	config := rest.CopyConfig(c.Config)
 	config.BearerToken = token.Status.Token
 	return config
+}
+
+// User is who a service account is in a Request.
+func User(namespace, serviceAccount string) string {
+	return "system:serviceaccount:" + namespace + ":" + serviceAccount
+}
+
+// CheckRights fails the test, at its end, where a service account has from now on been refused something, or has asked for
+// nothing.
+func (c *Cluster) CheckRights(t testing.TB, namespace, serviceAccount string) {
+	t.Helper()
+	before, user := len(c.Requests(t)), User(namespace, serviceAccount)
+	t.Cleanup(func() {
+		asked := 0
+		for _, r := range c.Requests(t)[before:] {
+			if r.User.Username != user {
+				continue
+			}
+			asked++
+			if r.ResponseStatus.Code == http.StatusForbidden || r.ResponseStatus.Code == http.StatusUnauthorized {
+				t.Errorf("%s: %d: %s %s", user, r.ResponseStatus.Code, r.Verb, r.RequestURI)
+			}
+		}
+		if asked == 0 {
+			t.Errorf("%s has asked for nothing", user)
+		}
+		t.Logf("%d requests of %s", asked, user)
+	})
 }
 
 // Kubeconfig writes a file for a configuration, as --kubeconfig reads it, and gives its path.

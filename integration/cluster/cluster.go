@@ -64,7 +64,7 @@ func Main(m *testing.M) int {
 	})
 }
 
-// Start gives the API server as it is when it has just been started: what earlier tests created is gone. It is one and the
+// Start gives the API server as it is when it has just been started: what earlier tests created and did not keep is gone. It is one and the
 // same for all tests of a package, which therefore do not run in parallel. Where none can be had the test is skipped; in CI
 // it fails.
 func Start(t testing.TB) *Cluster {

@@ -49,7 +49,7 @@ func TestServiceAccount(t *testing.T) {
 	}
 	noted := map[string]int{}
 	for _, r := range c.Requests(t) {
-		if r.User.Username == "system:serviceaccount:shop:reader" {
+		if r.User.Username == User("shop", "reader") {
 			noted[r.Verb+" "+r.ObjectRef.Resource] = r.ResponseStatus.Code
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"testing"
 )
 
 // registry is the prefix of all that the API server keeps in etcd.
@@ -57,6 +58,17 @@ var etcdClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true
 
 // barrier is a key that the API server knows nothing of.
 const barrier = "/postern-tests/barrier"
+
+// Keep has what is there now be there for later tests, too. It costs them the time to make it again, and where the API server
+// reads its own objects, as roles, a moment in which it goes by those of before.
+func (c *Cluster) Keep(t testing.TB) {
+	t.Helper()
+	own, err := c.keys()
+	if err != nil {
+		t.Fatalf("keep what is there: %v", err)
+	}
+	c.own = own
+}
 
 // transact does operations in as many transactions as they need. What one transaction changes has one revision in etcd, which
 // the API server, whose own change one key, takes for seen when it has seen the first of it; so another revision follows, and

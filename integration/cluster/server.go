@@ -44,7 +44,7 @@ type Cluster struct {
 	folder    string
 	etcd      string // URL
 	processes []*process
-	// own are the keys in etcd of what the API server made by itself.
+	// own are the keys in etcd of what the API server made by itself, and of what is kept.
 	own map[string]bool
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -13,13 +14,14 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
 	"github.com/postern-gateway/postern/controlplane/kube"
 	"github.com/postern-gateway/postern/integration/cluster"
+	"github.com/postern-gateway/postern/integration/processes"
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/model"
 	"github.com/postern-gateway/postern/translator/source"
@@ -39,9 +41,13 @@ func TestCases(t *testing.T) {
 	heard := map[*casetest.Case][]translator.Result{}
 	var refused strings.Builder
 	all := casetest.Load(t, cases)
+	granted := map[string]*rest.Config{}
+	for _, r := range []rights{byDefault, outside} {
+		_, granted[r.namespace] = r.start(t)
+	}
 	for _, c := range all {
 		t.Run("watched/"+c.Name, func(t *testing.T) {
-			results, why := watched(t, c)
+			results, why := watched(t, c, granted)
 			if why != "" {
 				fmt.Fprintf(&refused, "%s\t%s\n", c.Name, why)
 				return
@@ -77,22 +83,18 @@ func golden(t *testing.T, file, text string) {
 	}
 }
 
-// watched are the results of a case's steps by what a cluster has, or why it cannot have them.
-func watched(t *testing.T, c *casetest.Case) ([]translator.Result, string) {
+// watched are the results of a case's steps by what a cluster has, under the rights granted, or why it cannot have them.
+func watched(t *testing.T, c *casetest.Case, granted map[string]*rest.Config) ([]translator.Result, string) {
 	t.Helper()
 	settings, err := c.Settings()
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := cluster.Start(t)
-	client, err := dynamic.NewForConfig(server.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := writer{t, client}
+	w := writer{t, dynamicClient(t, cluster.Start(t))}
 	var watch *watch
 	var versions map[key]string
 	var results []translator.Result
+	var servedFiles, served source.World
 	for i, step := range c.Steps {
 		files, err := step.World()
 		if err != nil {
@@ -105,14 +107,15 @@ func watched(t *testing.T, c *casetest.Case) ([]translator.Result, string) {
 			return nil, strings.ReplaceAll(no.Error(), "\n", " ")
 		}
 		if watch == nil {
-			watch = startWatch(t, server.Client(t))
+			watch = startWatch(t, granted[rightsFor(settings).namespace], settings)
 		}
-		want := translator.Translate(placeless(files), settings)
-		got := translator.Translate(aged(watch.world(files.Names, settings, versions), files), settings)
-		for _, difference := range differences(want, got) {
+		want := c.Next(servedFiles, placeless(files), settings)
+		got := c.Next(served, aged(watch.world(files.Names, versions), files), settings)
+		for _, difference := range differences(want.Result, got.Result) {
 			t.Errorf("step %d: %s", i+1, difference)
 		}
-		results = append(results, got)
+		servedFiles, served = want.World, got.World
+		results = append(results, got.Result)
 	}
 	return results, ""
 }
@@ -201,14 +204,20 @@ func differences(want, got translator.Result) []string {
 
 // watch is a source that watches a cluster.
 type watch struct {
-	t      *testing.T
-	source *kube.Source
+	t        *testing.T
+	source   *kube.Source
+	settings translator.Settings
 }
 
-// startWatch watches until the test ends.
-func startWatch(t *testing.T, client kubernetes.Interface) *watch {
+// startWatch watches what a control plane with these settings does, until the test ends.
+func startWatch(t *testing.T, config *rest.Config, s translator.Settings) *watch {
 	t.Helper()
-	w := &watch{t, kube.New(kube.Options{Client: client, Nodes: true, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	w := &watch{t, kube.New(kube.Options{Client: client, Nodes: watchesNodes(s), Log: log}), s}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.source.Run(ctx) }()
@@ -223,9 +232,13 @@ func startWatch(t *testing.T, client kubernetes.Interface) *watch {
 
 // world waits until the source has objects of these versions, others being gone, and all that they refer to. Without
 // versions any will do.
-func (w *watch) world(names []source.ResolvedName, s translator.Settings, versions map[key]string) source.World {
+func (w *watch) world(names []source.ResolvedName, versions map[key]string) source.World {
 	w.t.Helper()
-	deadline := time.After(waitMax)
+	if !watchesNodes(w.settings) {
+		versions = maps.Clone(versions)
+		maps.DeleteFunc(versions, func(k key, _ string) bool { return k.kind == "Node" })
+	}
+	deadline := time.After(processes.WaitMax)
 	var asked model.References
 	for {
 		world, complete := w.source.World()
@@ -235,7 +248,7 @@ func (w *watch) world(names []source.ResolvedName, s translator.Settings, versio
 			missing = missingOf(world, versions)
 		}
 		if complete && missing == "" {
-			wanted := translator.Translate(world, s).Gateway.References
+			wanted := translator.Translate(world, w.settings).Gateway.References
 			if equalReferences(wanted, asked) {
 				return world
 			}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -25,6 +24,7 @@ import (
 	"github.com/postern-gateway/postern/controlplane/xds"
 	"github.com/postern-gateway/postern/integration/cluster"
 	"github.com/postern-gateway/postern/integration/cluster/proxy"
+	"github.com/postern-gateway/postern/integration/processes"
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/explain"
 )
@@ -70,7 +70,8 @@ const class = `{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: 
 // TestAPIServerFaults: while the API server answers 410 and 429, drops connections and watches and is slow, for a minute of
 // changes, no snapshot lacks a host that did not change; afterwards the last is that of a control plane just started.
 func TestAPIServerFaults(t *testing.T) {
-	c := cluster.Start(t)
+	settings := clusterSettings(t)
+	c, granted := rightsFor(settings).start(t)
 	var objects string
 	for i := range steadyHosts {
 		objects += hostObjects(steady(i))
@@ -79,14 +80,12 @@ func TestAPIServerFaults(t *testing.T) {
 	p := proxy.Start(t, c.Config, faultSeed)
 	p.SetFaults(faults)
 	w := &witness{t: t, changed: make(chan struct{})}
-	settings := clusterSettings(t)
-	startController(t, p.Config(c.Config), settings, w)
+	startController(t, p.Config(granted), settings, w)
 	edits := churn(t, c)
 	p.SetFaults(proxy.Faults{})
 
-	fresh := startWatch(t, c.Client(t))
-	want := translator.Translate(fresh.world(nil, settings, nil), settings)
-	deadline := time.After(waitMax)
+	want := translator.Translate(startWatch(t, granted, settings).world(nil, nil), settings)
+	deadline := time.After(processes.WaitMax)
 	for {
 		last, changed := w.last()
 		found := differences(want, last.Result)
@@ -197,12 +196,8 @@ func (w *witness) count() int {
 // churn changes objects for churnTime, and gives how often.
 func churn(t *testing.T, c *cluster.Cluster) int {
 	t.Helper()
-	client, err := dynamic.NewForConfig(c.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	draw := rand.New(rand.NewPCG(faultSeed, 1))
-	w := writer{t, client}
+	w := writer{t, dynamicClient(t, c)}
 	made := map[int]bool{}
 	edits := 0
 	ticker := time.NewTicker(churnPace)

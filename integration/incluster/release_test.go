@@ -1,12 +1,9 @@
 package incluster
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -16,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,17 +21,15 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/names/dnstest"
 	"github.com/postern-gateway/postern/integration/cluster"
+	"github.com/postern-gateway/postern/integration/processes"
 	"github.com/postern-gateway/postern/manifests"
 )
 
 const (
-	root = "../.."
 	// system is the namespace that the chart is installed in.
 	system = "postern-system"
-	// controlPlaneUser is who the control plane is to the API server.
-	controlPlaneUser = "system:serviceaccount:" + system + ":postern-controlplane"
-	// retryInterval is how often something is asked that nobody tells of.
-	retryInterval = 50 * time.Millisecond
+	// account is the control plane's.
+	account = "postern-controlplane"
 )
 
 // release is an installed chart whose pods the test runs: there is no kubelet. What is rendered is applied, and each process
@@ -47,49 +41,46 @@ type release struct {
 	client  *kubernetes.Clientset
 	objects []manifests.Object
 	folder  string
-	// before is how many requests there had been.
-	before int
 }
 
 // install renders the chart and applies it.
 func install(t *testing.T, r manifests.Release) *release {
 	t.Helper()
+	r.Namespace = system
+	out := &release{t: t, cluster: cluster.Start(t), folder: t.TempDir(), objects: render(t, r)}
+	out.client = out.cluster.Client(t)
+	out.cluster.Apply(t, asList(out.objects))
+	out.mountServiceAccount()
+	out.cluster.CheckRights(t, system, account)
+	return out
+}
+
+// render is the chart with values.
+func render(t *testing.T, r manifests.Release) []manifests.Object {
+	t.Helper()
 	if os.Getenv(helmVariable) == "" {
 		t.Fatal(os.Getenv(helmFaultVariable))
 	}
-	out := &release{t: t, cluster: cluster.Start(t), folder: t.TempDir()}
-	out.client = out.cluster.Client(t)
-	out.before = len(out.cluster.Requests(t))
 	helm := manifests.Helm{Program: os.Getenv(helmVariable), Home: t.TempDir()}
-	r.Chart, r.Namespace = filepath.Join(root, "manifests/helm/postern"), system
+	r.Chart = filepath.Join(processes.Root, "manifests/helm/postern")
 	text, err := helm.Template(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out.cluster.Apply(t, string(text))
-	if out.objects, err = manifests.Split(text); err != nil {
+	objects, err := manifests.Split(text)
+	if err != nil {
 		t.Fatal(err)
 	}
-	out.mountServiceAccount()
-	t.Cleanup(out.checkRights)
-	return out
+	return objects
 }
 
-// checkRights is that the control plane asked for nothing that the shipped roles forbid.
-func (r *release) checkRights() {
-	asked := 0
-	for _, q := range r.cluster.Requests(r.t)[r.before:] {
-		if q.User.Username != controlPlaneUser {
-			continue
-		}
-		asked++
-		if q.ResponseStatus.Code == http.StatusForbidden || q.ResponseStatus.Code == http.StatusUnauthorized {
-			r.t.Errorf("%d: %s %s", q.ResponseStatus.Code, q.Verb, q.RequestURI)
-		}
+// asList is one List of objects.
+func asList(objects []manifests.Object) string {
+	var items []string
+	for _, o := range objects {
+		items = append(items, string(o.JSON))
 	}
-	if asked == 0 {
-		r.t.Error("the control plane has asked for nothing")
-	}
+	return `{"apiVersion": "v1", "kind": "List", "items": [` + strings.Join(items, ",\n") + "]}"
 }
 
 // mountServiceAccount puts the control plane's token where a kubelet puts it. What is mounted over /run is seen by the test
@@ -153,8 +144,7 @@ type pod struct {
 	t             *testing.T
 	name, address string
 	spec          corev1.Container
-	command       *exec.Cmd
-	ended         chan struct{}
+	*processes.Process
 	// volumes are the folders of the mounts, by where the container has them.
 	volumes map[string]string
 }
@@ -164,7 +154,7 @@ func (r *release) run(workload, address string, hostPaths map[string]string) *po
 	r.t.Helper()
 	spec := r.template(workload)
 	p := &pod{
-		t: r.t, address: address, spec: spec.Containers[0], ended: make(chan struct{}), volumes: map[string]string{},
+		t: r.t, address: address, spec: spec.Containers[0], volumes: map[string]string{},
 		name: workload + "-" + strings.ReplaceAll(address, ".", "-"),
 	}
 	for _, m := range p.spec.VolumeMounts {
@@ -186,16 +176,13 @@ func (r *release) run(workload, address string, hostPaths map[string]string) *po
 		r.t.Fatal(err)
 	}
 	env = append(env, "KUBERNETES_SERVICE_HOST="+api.Hostname(), "KUBERNETES_SERVICE_PORT="+api.Port())
-	p.command = exec.Command(os.Getenv(posternVariable), p.args(vars)...)
-	p.command.Env, p.command.Stdout, p.command.Stderr = env, r.t.Output(), r.t.Output()
-	if err := p.command.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	go func() {
-		defer close(p.ended)
-		_ = p.command.Wait()
-	}()
-	r.t.Cleanup(func() { p.signal(syscall.SIGTERM) })
+	command := exec.Command(os.Getenv(processes.Postern), p.args(vars)...)
+	command.Env = env
+	p.Process = processes.Start(r.t, p.name, command)
+	r.t.Cleanup(func() { // As a kubelet ends it.
+		_ = p.Command.Process.Signal(syscall.SIGTERM) // It may be gone already.
+		_ = p.AwaitEnd()
+	})
 	return p
 }
 
@@ -251,19 +238,6 @@ func (r *release) volume(p *pod, v corev1.Volume, hostPaths map[string]string) s
 	return folder
 }
 
-// signal ends a pod by a signal, and returns when it is gone.
-func (p *pod) signal(s os.Signal) {
-	p.t.Helper()
-	_ = p.command.Process.Signal(s) // It may have ended.
-	select {
-	case <-p.ended:
-	case <-time.After(waitMax):
-		p.t.Errorf("%s does not end by %s", p.name, s)
-		_ = p.command.Process.Kill()
-		<-p.ended
-	}
-}
-
 // awaitReady waits for the readiness probe of the container.
 func (p *pod) awaitReady() {
 	p.t.Helper()
@@ -274,53 +248,10 @@ func (p *pod) awaitReady() {
 		}
 	}
 	at := "http://" + net.JoinHostPort(p.address, fmt.Sprint(port)) + p.spec.ReadinessProbe.HTTPGet.Path
-	eventually(p.t, p.name+" is ready", func() error {
-		select {
-		case <-p.ended:
-			p.t.Fatalf("%s has ended: %v", p.name, p.command.ProcessState)
-		default:
-		}
-		_, err := get(p.t.Context(), http.DefaultClient, at)
+	p.Await("ready", func() error {
+		_, err := processes.Get(at)
 		return err
 	})
-}
-
-// get is the body of a page that answers 200.
-func get(ctx context.Context, client *http.Client, at string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
-	if err != nil {
-		return "", err
-	}
-	request.Close = true
-	response, err := client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s: %s", at, response.Status, body)
-	}
-	return string(body), err
-}
-
-// eventually tries until there is no error.
-func eventually(t *testing.T, what string, try func() error) {
-	t.Helper()
-	deadline := time.After(waitMax)
-	ticker := time.NewTicker(retryInterval)
-	defer ticker.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ticker.C:
-		case <-deadline:
-			t.Fatalf("%s: not within %s: %v", what, waitMax, err)
-		}
-	}
 }
 
 // dynamicClient is the administrator's, for objects of any kind.

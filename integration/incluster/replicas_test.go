@@ -8,7 +8,6 @@ import (
 	"maps"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/postern-gateway/postern/dataplane/ads"
 	"github.com/postern-gateway/postern/dataplane/identity"
+	"github.com/postern-gateway/postern/integration/processes"
 	"github.com/postern-gateway/postern/manifests"
 )
 
@@ -41,7 +41,7 @@ func TestReplicas(t *testing.T) {
 	for name, p := range pods {
 		took[name] = r.take(p)
 	}
-	eventually(t, "both serve the same", func() error {
+	processes.Eventually(t, "both serve the same", func() error {
 		var all []map[string]string
 		for _, taken := range took {
 			all = append(all, taken.all())
@@ -53,7 +53,7 @@ func TestReplicas(t *testing.T) {
 	if pods[leader] == nil {
 		t.Fatalf("%q leads, and is none of the replicas", leader)
 	}
-	pods[leader].signal(syscall.SIGKILL)
+	pods[leader].Kill()
 	r.cluster.Apply(t, shop("after"))
 	r.awaitAddress("shop", "after", published)
 	if now := r.leader(); now == leader || pods[now] == nil {

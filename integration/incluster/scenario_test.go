@@ -19,6 +19,7 @@ import (
 	"github.com/postern-gateway/postern/controlplane/casetest"
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
 	"github.com/postern-gateway/postern/controlplane/files"
+	"github.com/postern-gateway/postern/integration/processes"
 	"github.com/postern-gateway/postern/manifests"
 	"github.com/postern-gateway/postern/translator/source"
 )
@@ -34,7 +35,7 @@ const (
 // loopback.
 func scenario(t *testing.T) source.World {
 	t.Helper()
-	const folder = root + "/docs/examples/kubernetes-dashboard"
+	const folder = processes.Root + "/docs/examples/kubernetes-dashboard"
 	var parts []source.World
 	for _, name := range []string{"kubernetes-dashboard.yaml", "traefik-dashboard.yaml", "monocular.yaml", "endpoints.yaml"} {
 		text, err := os.ReadFile(filepath.Join(folder, name))
@@ -69,7 +70,7 @@ func runApp(t *testing.T) {
 func TestScenario(t *testing.T) {
 	live.NeedEnvoy(t)
 	r := install(t, manifests.Release{
-		Values: []string{filepath.Join(root, "docs/examples/from-the-traefik-chart/postern-values.yaml")},
+		Values: []string{filepath.Join(processes.Root, "docs/examples/from-the-traefik-chart/postern-values.yaml")},
 		Set:    []string{fmt.Sprintf(`status.addresses=[%q]`, published)},
 	})
 	ssl := t.TempDir()
@@ -91,8 +92,8 @@ func TestScenario(t *testing.T) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	secure := "https://" + node + ":8443"
-	eventually(t, "the dashboard is served", func() error {
-		page, err := get(t.Context(), client, secure+"/k8s/")
+	processes.Eventually(t, "the dashboard is served", func() error {
+		page, err := processes.GetBy(client, secure+"/k8s/")
 		if err == nil && !strings.Contains(page, "Login as this app sees it") {
 			err = errors.New("this is another page: " + page)
 		}
@@ -106,7 +107,7 @@ func TestScenario(t *testing.T) {
 	if to := answer.Header.Get("Location"); answer.StatusCode != http.StatusFound || to != "https://"+node+"/k8s/x?y=1" {
 		t.Errorf("over http: %s to %q", answer.Status, to)
 	}
-	if _, err := get(t.Context(), client, "http://"+node+":8080/traefik/"); err != nil {
+	if _, err := processes.GetBy(client, "http://"+node+":8080/traefik/"); err != nil {
 		t.Errorf("the page of the old chart: %v", err)
 	}
 	r.awaitAddress("default", "kubernetes-dashboard", published)
@@ -116,7 +117,7 @@ func TestScenario(t *testing.T) {
 // awaitAddress waits until an Ingress has the address in its status.
 func (r *release) awaitAddress(namespace, name, address string) {
 	r.t.Helper()
-	eventually(r.t, "the status of "+name, func() error {
+	processes.Eventually(r.t, "the status of "+name, func() error {
 		ing, err := r.client.NetworkingV1().Ingresses(namespace).Get(r.t.Context(), name, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -134,7 +135,7 @@ func (r *release) checkEvent() {
 	r.cluster.Apply(r.t, `{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: odd, namespace: default, labels: {app: traefik},
   annotations: {traefik.ingress.kubernetes.io/rule-typ: PathPrefixStrip}}, spec: {rules: [{host: odd.test, http: {paths: [
   {path: /, pathType: Prefix, backend: {service: {name: traefik-dashboard, port: {number: 80}}}}]}}]}}`)
-	eventually(r.t, "an Event of the annotation", func() error {
+	processes.Eventually(r.t, "an Event of the annotation", func() error {
 		all, err := r.client.EventsV1().Events("default").List(r.t.Context(), metav1.ListOptions{})
 		if err != nil {
 			return err

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 
 	"github.com/postern-gateway/postern/integration/cluster"
 	"github.com/postern-gateway/postern/integration/cluster/proxy"
@@ -24,14 +24,14 @@ const (
 
 // TestUnrelatedSecrets: 20,000 Secrets of Helm's that nothing refers to cost neither memory nor bytes.
 func TestUnrelatedSecrets(t *testing.T) {
-	c := cluster.Start(t)
+	c, granted := byDefault.start(t)
 	c.Apply(t, class+hostObjects("steady-0"))
-	without, bytesWithout := watchedHeap(t, c)
+	without, bytesWithout := watchedHeap(t, granted)
 	c.FillSecrets(t, "shop", releases, releaseBytes)
 	if n := secretsOf(t, c, "shop"); n != releases+1 {
 		t.Fatalf("the API server has %d Secrets", n)
 	}
-	with, bytesWith := watchedHeap(t, c)
+	with, bytesWith := watchedHeap(t, granted)
 	t.Logf("heap %d KiB without, %d KiB with; bytes of Secrets %d, %d", without>>10, with>>10, bytesWithout, bytesWith)
 	if with > without+heapMoreMax {
 		t.Errorf("the heap is %d bytes, %d without them", with, without)
@@ -45,16 +45,12 @@ func TestUnrelatedSecrets(t *testing.T) {
 }
 
 // watchedHeap is the heap while a cluster is watched, and how many bytes of Secrets were read for it.
-func watchedHeap(t *testing.T, c *cluster.Cluster) (heap uint64, bytes int64) {
+func watchedHeap(t *testing.T, granted *rest.Config) (heap uint64, bytes int64) {
 	t.Helper()
 	t.Run("watch", func(t *testing.T) {
-		p := proxy.Start(t, c.Config, 0)
-		client, err := kubernetes.NewForConfig(p.Config(c.Config))
-		if err != nil {
-			t.Fatal(err)
-		}
-		w := startWatch(t, client)
-		world := w.world(nil, clusterSettings(t), nil)
+		p := proxy.Start(t, granted, 0)
+		w := startWatch(t, p.Config(granted), clusterSettings(t))
+		world := w.world(nil, nil)
 		if len(world.Secrets) != 1 {
 			t.Fatalf("%d Secrets are known, want that of the certificate", len(world.Secrets))
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/postern-gateway/postern/controlplane/casetest/traffic"
+	"github.com/postern-gateway/postern/integration/processes"
 )
 
 // TestDrainWithoutControlPlane: a data plane is drained while no control plane runs. Until it is over whoever asks for a user
@@ -33,16 +34,16 @@ func TestDrainWithoutControlPlane(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "an answer that is held", func() error {
+		processes.Eventually(t, "an answer that is held", func() error {
 			if s.private.Held() == 0 {
 				return errors.New("none")
 			}
 			return nil
 		})
-		control.kill()
+		control.Kill()
 		began := time.Now()
-		data.signal(syscall.SIGTERM)
-		data.await("unready", func() error {
+		data.Signal(syscall.SIGTERM)
+		data.Await("unready", func() error {
 			if ready(dataHealth) == nil {
 				return errors.New("it is ready")
 			}
@@ -59,8 +60,8 @@ func TestDrainWithoutControlPlane(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		data.await("no new connections", func() error {
-			conn, err := net.DialTimeout("tcp", entryHTTP, waitMax)
+		data.Await("no new connections", func() error {
+			conn, err := net.DialTimeout("tcp", entryHTTP, processes.WaitMax)
 			if err != nil {
 				return nil
 			}
@@ -76,10 +77,10 @@ func TestDrainWithoutControlPlane(t *testing.T) {
 		if body, err := hold.answer(http.StatusOK); err != nil || body != traffic.Begun+traffic.Ended {
 			t.Errorf("the answer that was held: %q, %v", body, err)
 		}
-		if err := data.awaitEnd(); err != nil {
+		if err := data.AwaitEnd(); err != nil {
 			t.Errorf("it ends with %v", err)
 		}
-		if words := data.words(); strings.Contains(words, "cut short") {
+		if words := data.Words(); strings.Contains(words, "cut short") {
 			t.Errorf("it says\n%s", words)
 		}
 		t.Logf("%s: no new connections after %d ms, gone after %d ms", plane, draining.Milliseconds(), time.Since(began).Milliseconds())

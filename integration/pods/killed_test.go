@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/postern-gateway/postern/controlplane/casetest/traffic"
+	"github.com/postern-gateway/postern/integration/processes"
 )
 
 const (
@@ -28,9 +29,9 @@ func TestControlPlanePodKilled(t *testing.T) {
 		control.start()
 		data := l.startDataPlane(plane, control.xds)
 		data.awaitReady()
-		eventually(t, "status", func() error { return l.published(edited) })
+		processes.Eventually(t, "status", func() error { return l.published(edited) })
 		load := traffic.Start(s.clients()...)
-		first := control.awaitSettled(plane)
+		sent := control.awaitSettled(plane)
 		kills, edits, again := size().kills, 0, 0
 		var starts, settles durations
 		for i := range kills {
@@ -38,7 +39,7 @@ func TestControlPlanePodKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := data.moves()
-			control.kill()
+			control.Kill()
 			if err := load.Rounds(absence); err != nil {
 				t.Fatal(err)
 			}
@@ -46,7 +47,7 @@ func TestControlPlanePodKilled(t *testing.T) {
 			if i%editEvery == editEvery-1 {
 				edits++
 				s.edit(edits)
-				want = routesOfAnEdit
+				maps.Copy(want, routesOfAnEdit)
 			}
 			began := time.Now()
 			control.start()
@@ -75,6 +76,6 @@ func TestControlPlanePodKilled(t *testing.T) {
 		load.Stop().Check(t, int64(kills*absence))
 		s.check()
 		t.Logf("%s: %d times killed, %d times with an edit meanwhile; at first %v were sent, after %d starts something that was not wanted; ready after %s, the data plane had everything after %s",
-			plane, kills, edits-1, first, again, &starts, &settles)
+			plane, kills, edits-1, sent, again, &starts, &settles)
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/postern-gateway/postern/integration/processes"
 )
 
 // Where things listen: entries are those of the data plane's pod, of which one runs at a time.
@@ -27,7 +29,7 @@ type controlPlane struct {
 	lab                  *lab
 	name                 string
 	xds, health, metrics string
-	*process
+	*processes.Process
 }
 
 // replica gives the nth, which does not run yet.
@@ -43,15 +45,15 @@ func (c *controlPlane) start() {
 	args := append(l.arguments("postern-controlplane"),
 		"--kubeconfig="+l.kubeconfig, "--http="+entryHTTP, "--https="+entryHTTPS, "--xds="+c.xds, "--xds-cert-dir="+l.trust.controlPlane,
 		"--health="+c.health, "--metrics="+c.metrics, "--identity="+c.name)
-	command := exec.Command(os.Getenv(binaryVariable), args...)
+	command := exec.Command(os.Getenv(processes.Postern), args...)
 	command.Env = append(os.Environ(), "POD_NAME="+c.name, "POD_NAMESPACE="+systemNamespace)
-	c.process = run(l.t, c.name, command)
+	c.Process = processes.Start(l.t, c.name, command)
 }
 
 // awaitReady waits until it serves what it has read.
 func (c *controlPlane) awaitReady() {
 	c.lab.t.Helper()
-	c.await("/readyz", func() error { return ready(c.health) })
+	c.Await("/readyz", func() error { return ready(c.health) })
 }
 
 // awaitSettled waits until the data plane is connected to it and has answered all, and its authorizer is connected where it
@@ -62,8 +64,8 @@ func (c *controlPlane) awaitSettled(dataPlane string) map[string]int {
 	if dataPlane == planeEnvoy {
 		want["postern_authorizers_connected"] = "1"
 	}
-	c.await("settled", func() error {
-		got, err := scrape(c.metrics)
+	c.Await("settled", func() error {
+		got, err := processes.Scrape(c.metrics)
 		if err != nil {
 			return err
 		}
@@ -82,7 +84,7 @@ const sentSeries = `postern_xds_resources_sent_total{type="`
 // sent are how many resources of each type it has sent; types without any are left out.
 func (c *controlPlane) sent() map[string]int {
 	c.lab.t.Helper()
-	got, err := scrape(c.metrics)
+	got, err := processes.Scrape(c.metrics)
 	if err != nil {
 		c.lab.t.Fatal(err)
 	}
@@ -112,7 +114,7 @@ type dataPlane struct {
 	lab    *lab
 	plane  string
 	folder string
-	*process
+	*processes.Process
 }
 
 // dataArguments are those of a data plane that asks at an address.
@@ -126,15 +128,15 @@ func (l *lab) dataArguments(plane, folder, xds string) []string {
 func (l *lab) startDataPlane(plane, xds string) *dataPlane {
 	l.t.Helper()
 	d := &dataPlane{lab: l, plane: plane, folder: filepath.Join(l.folder, "run")}
-	command := exec.Command(os.Getenv(binaryVariable), l.dataArguments(plane, d.folder, xds)...)
+	command := exec.Command(os.Getenv(processes.Postern), l.dataArguments(plane, d.folder, xds)...)
 	command.Env = append(os.Environ(), "POD_NAME=postern-dataplane-1", "POD_NAMESPACE="+systemNamespace)
-	d.process = run(l.t, "postern-dataplane", command)
+	d.Process = processes.Start(l.t, "postern-dataplane", command)
 	return d
 }
 
 func (d *dataPlane) awaitReady() {
 	d.lab.t.Helper()
-	d.await("/readyz", func() error { return ready(dataHealth) })
+	d.Await("/readyz", func() error { return ready(dataHealth) })
 }
 
 // moves are Envoy's counters and gauges that an update of a listener or a cluster moves; none of the Go data plane.
@@ -143,7 +145,7 @@ func (d *dataPlane) moves() map[string]string {
 	if d.plane != planeEnvoy {
 		return nil
 	}
-	got, err := scrape(dataHealth)
+	got, err := processes.Scrape(dataHealth)
 	if err != nil {
 		d.lab.t.Fatal(err)
 	}
@@ -181,4 +183,10 @@ func (l *lab) arguments(deployment string) []string {
 		out = append(out, strings.ReplaceAll(a, "$(POD_NAMESPACE)", systemNamespace))
 	}
 	return out
+}
+
+// ready says whether a process answers so to its probe.
+func ready(health string) error {
+	_, err := processes.Get("http://" + health + "/readyz")
+	return err
 }

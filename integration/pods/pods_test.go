@@ -7,36 +7,26 @@ package pods
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
-	"github.com/postern-gateway/postern/controlplane/casetest/namespace"
 	"github.com/postern-gateway/postern/integration/cluster"
+	"github.com/postern-gateway/postern/integration/processes"
 )
 
 const (
-	// waitMax is a hang limit, not a measure.
-	waitMax = 2 * time.Minute
-	// askEvery is the pause between two looks at what is waited for, for the machine's sake.
-	askEvery = 20 * time.Millisecond
-
 	planeEnvoy = "envoy"
 	planeGo    = "go"
 
 	manifestsFolder = "../../manifests/kustomize/deployment-loadbalancer"
 	systemNamespace = "postern-system"
 	account         = "postern-controlplane"
-	binaryVariable  = "POSTERN"
 )
 
 // figures are the size of a run.
@@ -55,29 +45,7 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(jailVariable); text != "" {
 		os.Exit(runJailed(text))
 	}
-	if namespace.Inside() || os.Getenv(binaryVariable) != "" {
-		os.Exit(cluster.Main(m))
-	}
-	os.Exit(withBinary(func() int { return cluster.Main(m) }))
-}
-
-// withBinary builds the binary where make test has not.
-func withBinary(run func() int) int {
-	folder, err := os.MkdirTemp("", "pods")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(folder) }()
-	binary := filepath.Join(folder, "postern")
-	build := exec.Command("go", "build", "-o", binary, "./cmd/postern")
-	build.Dir, build.Env = "../..", append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
-		return 1
-	}
-	_ = os.Setenv(binaryVariable, binary)
-	return run()
+	os.Exit(processes.Main(m, nil))
 }
 
 // eachDataPlane runs a test on both; without an Envoy that part is skipped, in CI it fails.
@@ -129,16 +97,7 @@ func newLab(t *testing.T) *lab {
 	}
 	l.publish()
 	l.kubeconfig = cluster.Kubeconfig(t, l.cluster.As(t, systemNamespace, account))
-	before := len(l.cluster.Requests(t))
-	t.Cleanup(func() {
-		requests := l.cluster.Requests(t)[before:]
-		for _, r := range requests {
-			if r.ResponseStatus.Code == http.StatusForbidden {
-				t.Errorf("forbidden: %s %s", r.Verb, r.RequestURI)
-			}
-		}
-		t.Logf("%d requests of the API server under the shipped rights", len(requests))
-	})
+	l.cluster.CheckRights(t, systemNamespace, account)
 	l.trust = newTrust(t, folder)
 	return l
 }
@@ -173,23 +132,4 @@ func (l *lab) published(ingress string) error {
 		err = fmt.Errorf("the addresses of Ingress %s are %v, want %s", ingress, i.Status.LoadBalancer.Ingress, publicAddress)
 	}
 	return err
-}
-
-// eventually tries until there is no error.
-func eventually(t *testing.T, what string, try func() error) {
-	t.Helper()
-	deadline := time.After(waitMax)
-	again := time.NewTicker(askEvery)
-	defer again.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		select {
-		case <-again.C:
-		case <-deadline:
-			t.Fatalf("%s: not within %s: %v", what, waitMax, strings.TrimSpace(err.Error()))
-		}
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
+	"github.com/postern-gateway/postern/integration/processes"
 )
 
 // TestReadOnlyRoot: both data planes become ready and answer as a user without rights, where nothing can be written to but
@@ -34,11 +35,11 @@ func TestReadOnlyRoot(t *testing.T) {
 		command := exec.Command("/proc/self/exe")
 		command.Env = append(os.Environ(), jailVariable+"="+string(text))
 		command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-		d.process = run(t, "postern-dataplane in its jail", command)
+		d.Process = processes.Start(t, "postern-dataplane in its jail", command)
 		d.awaitReady()
 		s.answers(t)
 		control.awaitSettled(plane)
-		processes := family(t, d.command.Process.Pid)
+		processes := family(t, d.Command.Process.Pid)
 		if want := map[string]int{planeGo: 1, planeEnvoy: 2}[plane]; len(processes) != want {
 			t.Errorf("%d processes, want %d", len(processes), want)
 		}
@@ -50,8 +51,8 @@ func TestReadOnlyRoot(t *testing.T) {
 				t.Errorf("process %d: %s", pid, fault)
 			}
 		}
-		d.signal(syscall.SIGTERM)
-		if err := d.awaitEnd(); err != nil {
+		d.Signal(syscall.SIGTERM)
+		if err := d.AwaitEnd(); err != nil {
 			t.Errorf("it ends with %v", err)
 		}
 	})
@@ -94,7 +95,7 @@ func (l *lab) jail() jail {
 			l.t.Fatal(err)
 		}
 	}
-	programs := map[string]string{"postern": os.Getenv(binaryVariable), planeEnvoy: live.NeedEnvoy(l.t)}
+	programs := map[string]string{"postern": os.Getenv(processes.Postern), planeEnvoy: live.NeedEnvoy(l.t)}
 	j.Env = append(j.Env, "ENVOY="+filepath.Join(l.folder, planeEnvoy))
 	for name, from := range programs {
 		from, err := filepath.EvalSymlinks(from)

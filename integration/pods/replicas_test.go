@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/postern-gateway/postern/controlplane/casetest/traffic"
+	"github.com/postern-gateway/postern/integration/processes"
 )
 
 // TestReplicaKilled: of two control planes the one that has the data plane is killed, again and again. The data plane goes to
@@ -34,7 +35,7 @@ func TestReplicaKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			before, began := data.moves(), time.Now()
-			has.kill()
+			has.Kill()
 			other.awaitSettled(plane)
 			moves.add(time.Since(began))
 			if err := load.Rounds(absence); err != nil {
@@ -115,7 +116,7 @@ func (b *balancer) dial() (net.Conn, error) {
 	var faults []error
 	for i := range b.endpoints {
 		n := (first + i) % len(b.endpoints)
-		conn, err := net.DialTimeout("tcp", b.endpoints[n], waitMax)
+		conn, err := net.DialTimeout("tcp", b.endpoints[n], processes.WaitMax)
 		if err == nil {
 			b.mu.Lock()
 			b.last = n

@@ -28,7 +28,7 @@ func TestXDSRotation(t *testing.T) {
 			if err := load.Rounds(absence); err != nil {
 				t.Fatal(err)
 			}
-			control.kill()
+			control.Kill()
 			control.start()
 			control.awaitReady()
 			control.awaitSettled(plane)

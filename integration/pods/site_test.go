@@ -18,6 +18,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
 	"github.com/postern-gateway/postern/controlplane/casetest/traffic"
+	"github.com/postern-gateway/postern/integration/processes"
 )
 
 const (
@@ -72,12 +73,15 @@ func steadyHost(i int) string { return fmt.Sprintf("steady-%d.test", i) }
 func (l *lab) host(name string, n int) *traffic.Backend {
 	l.t.Helper()
 	b := traffic.ListenAt(l.t, name, fmt.Sprintf("10.244.3.%d:8080", n))
-	p := casetest.NewPair(name+".test", casetest.SignedByCA)
-	encode := base64.StdEncoding.EncodeToString
-	l.cluster.Apply(l.t, ingress(name, "/")+service(name, "", b)+fmt.Sprintf(`---
-{apiVersion: v1, kind: Secret, metadata: {name: %s, namespace: shop}, type: kubernetes.io/tls, data: {tls.crt: %s, tls.key: %s}}
-`, name, encode(p.Certificate), encode(p.Key)))
+	l.cluster.Apply(l.t, ingress(name, "/")+service(name, "", b)+secret(name, casetest.NewPair(name+".test", casetest.SignedByCA)))
 	return b
+}
+
+func secret(name string, p casetest.Pair) string {
+	encode := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf(`---
+{apiVersion: v1, kind: Secret, metadata: {name: %s, namespace: shop}, type: kubernetes.io/tls, data: {tls.crt: %s, tls.key: %s}}
+`, name, encode(p.Certificate), encode(p.Key))
 }
 
 // ingress sends all below a path of NAME.test to the Service NAME.
@@ -177,13 +181,13 @@ type request struct {
 
 // begin sends it, over a connection of its own.
 func begin(path string, o of, password string) (*request, error) {
-	conn, err := net.DialTimeout("tcp", entryHTTP, waitMax)
+	conn, err := net.DialTimeout("tcp", entryHTTP, processes.WaitMax)
 	if err != nil {
 		return nil, err
 	}
 	r := &request{conn, bufio.NewReader(conn)}
 	credentials := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
-	err = conn.SetDeadline(time.Now().Add(waitMax))
+	err = conn.SetDeadline(time.Now().Add(processes.WaitMax))
 	if err == nil {
 		_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s.test\r\nX-Of: %s\r\nAuthorization: Basic %s\r\n", path, private, o, credentials)
 	}
@@ -270,5 +274,5 @@ func (s *site) edited(n int) error {
 // awaitEdit waits until the nth edit is in force.
 func (s *site) awaitEdit(t *testing.T, n int) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("edit %d", n), func() error { return s.edited(n) })
+	processes.Eventually(t, fmt.Sprintf("edit %d", n), func() error { return s.edited(n) })
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/authority"
 	"github.com/postern-gateway/postern/dataplane/identity"
+	"github.com/postern-gateway/postern/integration/processes"
 )
 
 const certLife = time.Hour
@@ -87,7 +88,7 @@ func greet(address string, shown authority.Pair, trusted *authority.CA) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	if err := conn.SetDeadline(time.Now().Add(waitMax)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(processes.WaitMax)); err != nil {
 		return err
 	}
 	// A server of TLS 1.3 tells of a refusal after its handshake; one that takes us begins with its settings.

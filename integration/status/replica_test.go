@@ -62,8 +62,6 @@ rules:
   roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: postern}, subjects: [{kind: ServiceAccount, name: postern, namespace: postern}]}
 `
 
-const account = "system:serviceaccount:postern:postern"
-
 // lab is an API server with the rights.
 type lab struct {
 	*cluster.Cluster
@@ -77,13 +75,7 @@ func newLab(t *testing.T) *lab {
 	c := cluster.Start(t)
 	c.Apply(t, rights)
 	l := &lab{Cluster: c, admin: c.Client(t), before: len(c.Requests(t))}
-	t.Cleanup(func() {
-		for _, r := range l.requests(t) {
-			if r.ResponseStatus.Code == http.StatusForbidden {
-				t.Errorf("forbidden: %s %s", r.Verb, r.RequestURI)
-			}
-		}
-	})
+	c.CheckRights(t, "postern", "postern")
 	return l
 }
 
@@ -91,7 +83,7 @@ func newLab(t *testing.T) *lab {
 func (l *lab) requests(t *testing.T) []cluster.Request {
 	var out []cluster.Request
 	for _, r := range l.Requests(t)[l.before:] {
-		if r.User.Username == account {
+		if r.User.Username == cluster.User("postern", "postern") {
 			out = append(out, r)
 		}
 	}
