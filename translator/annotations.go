@@ -16,7 +16,8 @@ import (
 )
 
 // judged is what became of annotations in the end, sorted by place: as they were read, then as all that was said of
-// them since, and as the routes that are closed because of them.
+// them since, and as the routes that are closed because of them. A route is closed, too, because of what may not be read, and
+// may well be open to who may.
 func judged(read []diag.Annotation, ds []diag.D, g model.Gateway) []diag.Annotation {
 	at := map[diag.Origin]int{}
 	out := slices.SortedFunc(slices.Values(read), func(a, b diag.Annotation) int {
@@ -31,7 +32,7 @@ func judged(read []diag.Annotation, ds []diag.D, g model.Gateway) []diag.Annotat
 		}
 	}
 	for _, closed := range closings(g) {
-		if i, ok := at[closed.Origin]; ok {
+		if i, ok := at[closed.Origin]; ok && closed.Code != diag.CodeUnread {
 			out[i] = out[i].Worse(diag.StateCloses, closed.Reason)
 		}
 	}

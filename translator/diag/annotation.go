@@ -18,6 +18,8 @@ const (
 	StateRefused
 	// StateOtherController is one of an ingress controller that Postern does not stand in for.
 	StateOtherController
+	// StateUnjudged is one that refers to what may not be read by whoever asks.
+	StateUnjudged
 	// StateWithoutEffect is one in whose place another counts, or that has nothing to act on.
 	StateWithoutEffect
 	// StateApproximated is one that is applied with a difference.
@@ -42,7 +44,7 @@ func States() []State {
 // String is the state's name in reports, for programs to rely on.
 func (s State) String() string {
 	return [states]string{
-		"closes", "bad-value", "unknown", "not-yet", "refused", "other-controller", "without-effect", "approximated", "applied", "other-tool",
+		"closes", "bad-value", "unknown", "not-yet", "refused", "other-controller", "unjudged", "without-effect", "approximated", "applied", "other-tool",
 	}[s]
 }
 
@@ -74,6 +76,8 @@ func (a Annotation) Told(d D) Annotation {
 		return a.Worse(StateBadValue, d.Message)
 	case d.Code == CodeRefusedAnnot:
 		return a.Worse(StateRefused, d.Message)
+	case d.Code == CodeUnread:
+		return a.Worse(StateUnjudged, d.Message)
 	case d.Code == CodeWithoutEffect:
 		return a.Worse(StateWithoutEffect, d.Message)
 	case d.Code == CodeOtherController && d.Severity == Error:

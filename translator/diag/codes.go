@@ -12,6 +12,7 @@ const (
 	CodeUnknownField     Code = "P1002"
 	CodeDuplicateObject  Code = "P1003"
 	CodeFileKept         Code = "P1004"
+	CodeUnread           Code = "P1005"
 	CodeNotSelected      Code = "P2001"
 	CodeTwoDialects      Code = "P2002"
 	CodeVersionKept      Code = "P2010"

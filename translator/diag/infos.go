@@ -9,6 +9,8 @@ var infos = []Page{
 		"Two documents have the same kind, namespace and name. The one that comes first, by file name and then by line, counts."},
 	{CodeFileKept, Error, "a file that does not parse keeps its previous objects",
 		"While postern up runs, a file that stops parsing keeps serving what it held before; edits of other files stay live. A file or folder that can no longer be read keeps its objects in the same way. At the first start such a file stops postern up instead."},
+	{CodeUnread, Info, "an object that may not be read",
+		"A Secret or ConfigMap that is referred to may not be read by whoever asks postern lint, explain or translate of a cluster, so that nothing can be said of what it is for: it is treated as if it were missing, and whether it is, only somebody with the right to read it can tell. The control plane has rights of its own."},
 	{CodeNotSelected, Info, "an Ingress that was not asked for",
 		"The Ingress does not match --ingress-selector, or its class is not one that is served: that of --ingress-class, or without it those whose IngressClass has the spec.controller of --controller-name. An Ingress that names no class belongs to the class that is marked as default; --ingress-without-class serves it even where none is. What another controller serves is left to it, so this is no fault; where Postern should serve it, set spec.ingressClassName."},
 	{CodeTwoDialects, Warning, "annotations of two dialects on one Ingress",

@@ -16,6 +16,7 @@ var reasons = map[Code]string{
 	CodeUnknownField:     "UnknownField",
 	CodeDuplicateObject:  "DuplicateObject",
 	CodeFileKept:         "FileKept",
+	CodeUnread:           "Unread",
 	CodeNotSelected:      "NotSelected",
 	CodeTwoDialects:      "TwoDialects",
 	CodeVersionKept:      "PreviousVersionServed",

@@ -48,7 +48,8 @@ func (r *backendResolver) findUsers(cluster string, a model.Auth) *model.Closed 
 	}
 	secret, exists := r.credentials.looked.secret(key)
 	if !exists {
-		return unusable(fmt.Sprintf("there is no Secret %s", key), "create it, or correct the name")
+		d := diag.New(diag.CodeUsersUnusable, a.Users.Origin, "", closesPath+", because nobody could log in", "")
+		return r.closed(r.credentials.looked.told(absence{model.KindSecret, key}, d))
 	}
 	if len(secret.Data) != 1 {
 		return unusable(fmt.Sprintf("Secret %s has %d keys, not exactly one", key, len(secret.Data)), "give it one key with the lines of all users")

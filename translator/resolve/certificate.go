@@ -93,8 +93,7 @@ type pairOf struct {
 func keyPair(looked *objects, key ServiceKey, at diag.Origin) (pairOf, *diag.D) {
 	secret, ok := looked.secret(key)
 	if !ok {
-		d := diag.New(diag.CodeNoSecret, at, fmt.Sprintf("there is no Secret %s", key),
-			"its hosts get the default certificate", "create it, or correct the name")
+		d := looked.told(absence{model.KindSecret, key}, diag.New(diag.CodeNoSecret, at, "", "its hosts get the default certificate", ""))
 		return pairOf{}, &d
 	}
 	chain, private := secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey]

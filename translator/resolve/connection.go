@@ -64,7 +64,9 @@ type sharing struct {
 // clientCA is a Secret's bundle of authorities, or what is wrong with it.
 type clientCA struct {
 	bundle []byte
+	// wrong says why it is none; absent that there is no Secret, as far as is known.
 	wrong  string
+	absent bool
 	origin diag.Origin
 }
 
@@ -172,11 +174,14 @@ func (r *connectionResolver) checkCA(key ServiceKey, at diag.Origin) *model.Clos
 		ca = r.lookUp(key)
 		r.bundles[key] = ca
 	}
-	if ca.wrong == "" {
+	if ca.wrong == "" && !ca.absent {
 		return nil
 	}
 	d := diag.New(diag.CodeNoClientCA, at, ca.wrong, "its routes answer 503, and so does every HTTPS route of its hosts",
 		"store certificates of authorities as ca.crt of a Secret in the Ingress's namespace")
+	if ca.absent {
+		d = r.looked.told(absence{model.KindSecret, key}, d)
+	}
 	if ca.origin != (diag.Origin{}) {
 		d = d.With(ca.origin)
 	}
@@ -189,7 +194,7 @@ const caKey = "ca.crt"
 func (r *connectionResolver) lookUp(key ServiceKey) clientCA {
 	secret, ok := r.looked.secret(key)
 	if !ok {
-		return clientCA{wrong: fmt.Sprintf("there is no Secret %s", key)}
+		return clientCA{absent: true}
 	}
 	bundle, err := readAuthorities(secret.Data[caKey])
 	if err != nil {

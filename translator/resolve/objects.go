@@ -2,8 +2,10 @@ package resolve
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
+	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/model"
 	"github.com/postern-gateway/postern/translator/source"
 )
@@ -15,12 +17,18 @@ type objects struct {
 	configMaps map[ServiceKey]source.ConfigMap
 	// askedSecrets and askedConfigMaps hold what was asked for, whether or not it exists.
 	askedSecrets, askedConfigMaps map[ServiceKey]bool
+	// unread are those of which it is not known whether they exist.
+	unread map[source.Unread]bool
 }
 
 func indexObjects(w source.World) *objects {
 	o := &objects{
 		secrets: map[ServiceKey]source.Secret{}, configMaps: map[ServiceKey]source.ConfigMap{},
 		askedSecrets: map[ServiceKey]bool{}, askedConfigMaps: map[ServiceKey]bool{},
+		unread: map[source.Unread]bool{},
+	}
+	for _, u := range w.Unread {
+		o.unread[u] = true
 	}
 	for _, s := range w.Secrets {
 		o.secrets[ServiceKey{s.Cluster, s.Namespace, s.Name}] = s
@@ -41,6 +49,26 @@ func (o *objects) configMap(key ServiceKey) (source.ConfigMap, bool) {
 	o.askedConfigMaps[key] = true
 	m, exists := o.configMaps[key]
 	return m, exists
+}
+
+// absence is an object of model.KindSecret or KindConfigMap that was not found.
+type absence struct {
+	kind string
+	key  ServiceKey
+}
+
+// told is a diagnostic about it, given without words. Where the object may not be read it is another one, since it may well
+// be there.
+func (o *objects) told(of absence, d diag.D) diag.D {
+	if o.unread[source.Unread{Kind: of.kind, Cluster: of.key.Cluster, Namespace: of.key.Namespace, Name: of.key.Name}] {
+		return diag.New(diag.CodeUnread, d.Origin, fmt.Sprintf("%s %s may not be read by whoever asks", of.kind, of.key),
+			"whether it is there, and can be used, is not known", "ask as somebody who may read it")
+	}
+	d.Message = fmt.Sprintf("there is no %s %s", of.kind, of.key)
+	if d.Fix == "" {
+		d.Fix = "create it, or correct the name"
+	}
+	return d
 }
 
 // references are all that was asked for.

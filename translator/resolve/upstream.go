@@ -144,8 +144,8 @@ func (r *backendResolver) clientCertificate(service ServiceKey, ref model.Word[s
 }
 
 func (r *backendResolver) missing(at diag.Origin, kind string, key ServiceKey) *model.Closed {
-	return r.closed(diag.New(diag.CodeUpstreamMissing, at, fmt.Sprintf("there is no %s %s", kind, key),
-		"the path answers 503", "create it, or correct the name"))
+	d := diag.New(diag.CodeUpstreamMissing, at, "", "the path answers 503", "")
+	return r.closed(r.credentials.looked.told(absence{kind, key}, d))
 }
 
 // tellUnused warns of words about TLS to a backend that is spoken to without.

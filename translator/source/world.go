@@ -117,6 +117,13 @@ type ResolvedName struct {
 	Fault string
 }
 
+// Unread is an object that may not be read.
+type Unread struct {
+	// Kind is Secret or ConfigMap.
+	Kind                     string
+	Cluster, Namespace, Name string
+}
+
 // World is every object that the translator may read. The order within a kind means nothing.
 type World struct {
 	Ingresses      []Ingress
@@ -130,6 +137,9 @@ type World struct {
 	Nodes          []Node
 	// Names are the answers of DNS; a name that is not here has not been asked for yet.
 	Names []ResolvedName
+	// Unread are the Secrets and ConfigMaps that whoever read the world was not allowed to read: of them it is not known
+	// whether they exist.
+	Unread []Unread
 	// Diagnostics are what reading the objects already told: kinds that were skipped, fields that do not exist.
 	Diagnostics []diag.D
 }
@@ -148,6 +158,7 @@ func Merge(parts ...World) World {
 		w.Namespaces = append(w.Namespaces, p.Namespaces...)
 		w.Nodes = append(w.Nodes, p.Nodes...)
 		w.Names = append(w.Names, p.Names...)
+		w.Unread = append(w.Unread, p.Unread...)
 		w.Diagnostics = append(w.Diagnostics, p.Diagnostics...)
 	}
 	return w
