@@ -29,14 +29,20 @@ func (a Access) Config() (*rest.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.UserAgent = a.UserAgent
+	return Configured(config, a.UserAgent), nil
+}
+
+// Configured is a configuration with what all clients of ours have.
+func Configured(of *rest.Config, userAgent string) *rest.Config {
+	config := rest.CopyConfig(of)
+	config.UserAgent = userAgent
 	config.QPS, config.Burst = requestsPerSecond, requestsBurst
 	// Protobuf is a third of JSON, and of its cost; what the server has in JSON only is taken as that.
 	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	config.ContentType = "application/vnd.kubernetes.protobuf"
 	// A watch that is compressed keeps 44 KB for it as long as it is open, which is half of what one of a Secret costs.
 	config.DisableCompression = true
-	return config, nil
+	return config
 }
 
 func (a Access) load() (*rest.Config, error) {

@@ -154,15 +154,20 @@ func (w *watch) group() string {
 	return w.scope.of(w.kind)
 }
 
-// words are an error without what differs from request to request.
-func (w *watch) words(err error) string {
+// words are what the API server said, or the system, without the request.
+func words(err error) string {
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		return u.Err.Error()
 	}
-	text := err.Error()
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
-		text = status.Status().Message
+		return status.Status().Message
 	}
+	return err.Error()
+}
+
+// words are an error without what differs from request to request.
+func (w *watch) words(err error) string {
+	text := words(err)
 	if w.scope.name != "" {
 		text = strings.ReplaceAll(text, fmt.Sprintf("%q", w.scope.name), "NAME")
 	}
