@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -17,21 +18,26 @@ func completionCommand() *cobra.Command {
 		Use:   "completion SHELL",
 		Short: "Print the script that completes commands, flags and values in a shell",
 		Long: `Prints a script for bash, zsh, fish or powershell. In bash it needs the package bash-completion,
-in zsh that compinit is loaded.`,
+in zsh that compinit is loaded. For kubectl it prints the program that completes kubectl postern, which
+is to be in PATH as kubectl_complete-postern.`,
 		Example: `  source <(postern completion bash)
   postern completion zsh > "${fpath[1]}/_postern"
   postern completion fish > ~/.config/fish/completions/postern.fish
-  postern completion powershell | Out-String | Invoke-Expression`,
-		ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
+  postern completion powershell | Out-String | Invoke-Expression
+  postern completion kubectl > ~/bin/kubectl_complete-postern && chmod +x ~/bin/kubectl_complete-postern`,
+		ValidArgs: []string{"bash", "zsh", "fish", "powershell", "kubectl"},
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 || !slices.Contains(c.ValidArgs, args[0]) {
-				return errors.New("name a shell: bash, zsh, fish or powershell")
+				return errors.New("name a shell: bash, zsh, fish or powershell; or kubectl")
 			}
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			root, out := c.Root(), c.OutOrStdout()
 			switch args[0] {
+			case "kubectl":
+				_, err := io.WriteString(out, completer)
+				return err
 			case "zsh":
 				return root.GenZshCompletion(out)
 			case "fish":
@@ -51,6 +57,7 @@ var completions = map[string]cobra.CompletionFunc{
 	"filename":            filesNamed("yaml", "yml", "json"),
 	"to":                  anyFile,
 	"upstream-ca":         anyFile,
+	"kubeconfig":          anyFile,
 	"envoy-path":          anyFile,
 	"tls-cert-dir":        folders,
 	"data-plane":          words(up.DataPlanes...),

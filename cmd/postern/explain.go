@@ -41,7 +41,7 @@ of the request on its way, and which rules lost and why. Nothing is sent anywher
 			if err := shake.fill(&request); err != nil {
 				return err
 			}
-			in, err := in.translate(c.InOrStdin())
+			in, err := in.translate(c)
 			if err != nil {
 				return err
 			}
@@ -57,6 +57,7 @@ of the request on its way, and which rules lost and why. Nothing is sent anywher
 		},
 	}
 	in.register(c)
+	in.registerCluster(c)
 	c.Flags().StringVarP(&method, "request", "X", http.MethodGet, "method of the request")
 	c.Flags().StringArrayVarP(&headers, "header", "H", nil, "header of the request, as 'Name: value'; may be repeated")
 	c.Flags().StringVar(&from, "from", "127.0.0.1", "IP address of the peer that sends the request")

@@ -17,9 +17,11 @@ import (
 	"github.com/postern-gateway/postern/translator/source"
 )
 
-// input is what every command that translates takes: manifests and the flags that decide how they are served.
+// input is what every command that translates takes: objects, of manifests or of a cluster, and the flags that decide how
+// they are served.
 type input struct {
 	paths   []string
+	cluster clusterFlags
 	options options.Options
 }
 
@@ -28,6 +30,9 @@ func (in *input) register(c *cobra.Command) {
 	in.options.Register(c.Flags())
 }
 
+// registerCluster defines the flags by which a command reads a cluster in place of manifests.
+func (in *input) registerCluster(c *cobra.Command) { in.cluster.register(c.Flags()) }
+
 func (in *input) check() error {
 	if len(in.paths) == 0 {
 		return errors.New("-f PATH is missing: name a file or folder of manifests, or - for standard input")
@@ -35,17 +40,41 @@ func (in *input) check() error {
 	return nil
 }
 
+// readsCluster says whether the objects are those of a cluster. As a plugin of kubectl a command reads one unless it is told
+// of manifests.
+func (in *input) readsCluster(c *cobra.Command) (bool, error) {
+	if in.cluster.given == nil {
+		return false, in.check()
+	}
+	given := in.cluster.given()
+	switch {
+	case len(in.paths) > 0 && len(given) > 0:
+		return false, fmt.Errorf("-f %s and %s name two sources, manifests and a cluster: give one", in.paths[0], given[0])
+	case len(in.paths) > 0:
+		return false, nil
+	case len(given) > 0 || isPlugin(c):
+		return true, nil
+	}
+	return false, errors.New("-f PATH is missing: name a file or folder of manifests, or - for standard input; or a cluster, by -A for all its namespaces, or -n NAMESPACE")
+}
+
 // translated is what the manifests were, and what became of them.
 type translated struct {
 	world  source.World
 	result translator.Result
+	// namespace is the one of the cluster that is asked about, empty where all are; place is what was read, and caveats are
+	// sentences on what was not.
+	namespace, place string
+	caveats          []string
 	// selfSigned says that the default certificate was made up, withoutCAs that no backend's can be verified.
 	selfSigned, withoutCAs bool
 }
 
-// translate reads and translates the manifests once, as postern up would.
-func (in *input) translate(stdin io.Reader) (translated, error) {
-	if err := in.check(); err != nil {
+// translate reads and translates the objects once, manifests as postern up would, and tells on standard error what of a
+// cluster could not be read.
+func (in *input) translate(c *cobra.Command) (translated, error) {
+	cluster, err := in.readsCluster(c)
+	if err != nil {
 		return translated{}, err
 	}
 	settings, err := in.options.Settings()
@@ -56,18 +85,33 @@ func (in *input) translate(stdin io.Reader) (translated, error) {
 	if err != nil {
 		return translated{}, err
 	}
-	state, err := files.Read(in.paths, files.Options{Stdin: stdin})
+	var out translated
+	if cluster {
+		out, err = in.cluster.read(c, settings)
+		tell(c.ErrOrStderr(), out.caveats)
+	} else {
+		out, err = in.readFiles(c, settings)
+	}
 	if err != nil {
 		return translated{}, err
 	}
-	out := translated{
-		world:      state.World(),
-		withoutCAs: len(settings.Resolve.Edge.UpstreamTrust) == 0 && !settings.Resolve.UpstreamSkipVerify,
-	}
-	out.result = translator.Translate(out.world, settings)
+	out.withoutCAs = len(settings.Resolve.Edge.UpstreamTrust) == 0 && !settings.Resolve.UpstreamSkipVerify
 	// A Secret may have taken the place of what was made up.
 	out.selfSigned = selfSigned && out.result.Gateway.Default == settings.Resolve.DefaultCertificate
 	return out, nil
+}
+
+func (in *input) readFiles(c *cobra.Command, s translator.Settings) (translated, error) {
+	state, err := files.Read(in.paths, files.Options{Stdin: c.InOrStdin()})
+	if err != nil {
+		return translated{}, err
+	}
+	world := state.World()
+	places := slices.Clone(in.paths)
+	if i := slices.Index(places, files.StdinPath); i >= 0 {
+		places[i] = "standard input"
+	}
+	return translated{world: world, result: translator.Translate(world, s), place: strings.Join(places, ", ")}, nil
 }
 
 // onlyFlags refuses arguments, most often a path without -f or a value of a flag that takes it by = only.
@@ -81,6 +125,7 @@ func onlyFlags(_ *cobra.Command, args []string) error {
 // The values of -o.
 const (
 	formatText      = "text"
+	formatHTML      = "html"
 	formatJSON      = "json"
 	formatYAML      = "yaml"
 	formatBootstrap = "bootstrap"

@@ -1,57 +1,85 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/report"
+	"github.com/postern-gateway/postern/translator/source"
 )
 
 func lintCommand() *cobra.Command {
 	var in input
-	var output string
+	var output, title string
 	var asReport bool
 	c := &cobra.Command{
 		Use:   "lint -f PATH",
-		Short: "Say what Postern makes of manifests: what is refused, different or misspelt",
-		Long: `Translates the manifests and prints every diagnostic with file, line, effect and fix; with --report,
-what becomes of every annotation of the Ingresses that are served and of their Services.
-Exit code 0: no errors (there may be warnings); 1: errors, or the manifests could not be read.`,
+		Short: "Say what Postern makes of Ingresses: what is refused, different or misspelt",
+		Long: `Translates manifests, or the objects of a cluster (-A, or -n NAMESPACE), and prints every diagnostic
+with its place, effect and fix; with --report, what becomes of every Ingress and of every annotation
+of those that are served and of their Services, which -o html has as one page for a browser.
+A cluster is only read: docs/operate/kubectl-plugin.md says which rights that takes.
+Exit code 0: no errors (there may be warnings); 1: errors, or the objects could not be read.`,
 		Example: `  postern lint -f manifests/
   postern lint --report -f manifests/
-  kubectl get ingress,service -A -o yaml | postern lint -f - -o json`,
+  postern lint --report -A -o html > report.html
+  postern lint --context staging -n shop`,
 		Args: onlyFlags,
 		RunE: func(c *cobra.Command, _ []string) error {
-			in, err := in.translate(c.InOrStdin())
+			if !asReport && (output == formatHTML || title != "") {
+				return errors.New("-o html and --title are of a report: add --report")
+			}
+			in, err := in.translate(c)
 			if err != nil {
 				return err
 			}
-			if len(in.world.Ingresses) == 0 {
-				fmt.Fprintln(c.ErrOrStderr(), "there is no Ingress among the manifests")
+			if !slices.ContainsFunc(in.world.Ingresses, func(i source.Ingress) bool { return in.namespace == "" || i.Namespace == in.namespace }) {
+				fmt.Fprintln(c.ErrOrStderr(), "there is no Ingress in "+in.place)
 			}
-			switch {
-			case asReport && output == formatJSON:
-				err = printJSON(c.OutOrStdout(), newReport(in))
-			case asReport:
-				err = newReport(in).text(c.OutOrStdout())
-			case output == formatJSON:
-				err = printJSON(c.OutOrStdout(), append([]diag.D{}, in.result.Diagnostics...))
-			default:
-				err = lintText(c.OutOrStdout(), in.result.Diagnostics)
+			ds := report.Within(in.result.Diagnostics, in.namespace)
+			if err := in.lint(c.OutOrStdout(), ds, lintForm{report: asReport, output: output, title: title}); err != nil {
+				return err
 			}
-			if worst, _ := diag.Worst(in.result.Diagnostics); err == nil && worst == diag.Error {
+			if worst, _ := diag.Worst(ds); worst == diag.Error {
 				return errFindings
 			}
-			return err
+			return nil
 		},
 	}
 	in.register(c)
-	outputFlag(c, &output, formatText, formatJSON)
-	c.Flags().BoolVar(&asReport, "report", false, "print what becomes of every annotation, in place of the diagnostics")
+	in.registerCluster(c)
+	outputFlag(c, &output, formatText, formatJSON, formatHTML)
+	c.Flags().BoolVar(&asReport, "report", false, "print what becomes of every Ingress and annotation, in place of the diagnostics")
+	c.Flags().StringVar(&title, "title", "", "heading of the page of -o html, e.g. with cluster and date")
 	return c
+}
+
+// lintForm is what is printed, and how.
+type lintForm struct {
+	report        bool
+	output, title string
+}
+
+func (in translated) lint(w io.Writer, ds []diag.D, form lintForm) error {
+	made := func() report.Report {
+		return report.Make(report.Input{World: in.world, Result: in.result, Namespace: in.namespace, Caveats: in.caveats})
+	}
+	switch {
+	case form.output == formatHTML:
+		return made().HTML(w, report.Page{Title: form.title, Place: in.place})
+	case form.report && form.output == formatJSON:
+		return printJSON(w, made())
+	case form.report:
+		return made().Text(w)
+	case form.output == formatJSON:
+		return printJSON(w, ds)
+	}
+	return lintText(w, ds)
 }
 
 func lintText(w io.Writer, ds []diag.D) error {
@@ -60,21 +88,6 @@ func lintText(w io.Writer, ds []diag.D) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintln(w, diagnosticCounts(countDiagnostics(ds)))
+	_, err := fmt.Fprintln(w, report.Severities(diag.Count(ds)))
 	return err
-}
-
-// countDiagnostics counts the diagnostics of each severity.
-func countDiagnostics(ds []diag.D) map[diag.Severity]int {
-	counts := map[diag.Severity]int{diag.Error: 0, diag.Warning: 0, diag.Info: 0}
-	for _, d := range ds {
-		counts[d.Severity]++
-	}
-	return counts
-}
-
-func diagnosticCounts(counts map[diag.Severity]int) string {
-	return strings.Join([]string{
-		count(counts[diag.Error], "error", "errors"), count(counts[diag.Warning], "warning", "warnings"), count(counts[diag.Info], "remark", "remarks"),
-	}, ", ")
 }

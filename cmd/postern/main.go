@@ -16,9 +16,10 @@ import (
 var errFindings = errors.New("findings")
 
 func main() {
-	if err := command().Execute(); err != nil {
+	root := called(os.Args[0], command())
+	if err := root.Execute(); err != nil {
 		if !errors.Is(err, errFindings) {
-			fmt.Fprintln(os.Stderr, "postern: "+err.Error())
+			fmt.Fprintln(os.Stderr, root.CommandPath()+": "+err.Error())
 		}
 		os.Exit(1)
 	}
@@ -37,6 +38,7 @@ also ends with 1 where it finds errors.`,
   postern explain -f manifests/ https://h/path  ask where a URL goes, and why
   postern lint -f manifests/                    what Postern makes of the manifests
   postern lint --report -f manifests/           what becomes of each annotation
+  postern lint --report -A                      the same of a cluster: docs/operate/kubectl-plugin.md
   postern controlplane, postern dataplane       the two parts in a cluster: docs/operate/install.md`,
 		SilenceUsage:  true,
 		SilenceErrors: true,

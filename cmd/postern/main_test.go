@@ -232,7 +232,7 @@ func jsonNames(form any) []string {
 func TestCompletion(t *testing.T) {
 	for line, want := range map[string]string{
 		"li":                          "lint\t",
-		"completion ":                 "bash\nzsh\nfish\npowershell\n:",
+		"completion ":                 "bash\nzsh\nfish\npowershell\nkubectl\n:",
 		"up --data-pl":                "--data-plane\t",
 		"up --data-plane ":            "go\nenvoy\n:4",
 		"up -o ":                      "text\njson\n:4",
@@ -288,6 +288,10 @@ func TestMistakes(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("kind: Ingress\nspec: [\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	kubeconfig := filepath.Join(folder, "kubeconfig")
+	if err := os.WriteFile(kubeconfig, []byte("{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args []string
 		want string
@@ -298,7 +302,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"translate", "-f", example, "-o", "jsn"}, "did you mean json?"},
 		{[]string{"lint", "-f", "/no/such"}, "/no/such"},
 		{[]string{"lint", "-f", broken}, broken + ":"},
-		{[]string{"lint", "-f", example, "-o", "xml"}, "text or json"},
+		{[]string{"lint", "-f", example, "-o", "xml"}, "text, json or html"},
 		{[]string{"lint", "-f", example, "--ingress-clas", "x"}, "did you mean --ingress-class?\nsee postern lint --help"},
 		{[]string{"explian"}, "explain"},
 		{[]string{"completion", "tcsh"}, "name a shell: bash, zsh, fish or powershell"},
@@ -309,6 +313,12 @@ func TestMistakes(t *testing.T) {
 		{[]string{"explain", "-f", example, "-H", "X", "http://node/"}, "Name: value"},
 		{[]string{"explain", "-f", example, "--tls", "1.1", "https://node/"}, "1.2 or 1.3"},
 		{[]string{"explain", "-f", example, "--client-cert", "no-such.pem", "https://node/"}, "no-such.pem"},
+		{[]string{"lint", "-f", example, "-A"}, "two sources"},
+		{[]string{"explain", "-f", example, "--context", "x", "http://h/"}, "--context name two sources"},
+		{[]string{"lint", "-A", "-n", "shop", "--kubeconfig", kubeconfig}, "-A and -n shop"},
+		{[]string{"lint", "--kubeconfig", kubeconfig, "--context", "nope"}, "nope"},
+		{[]string{"lint", "--kubeconfig", "/no/such", "-A"}, "/no/such"},
+		{[]string{"lint", "-f", example, "-o", "html"}, "add --report"},
 		{[]string{"lint", "-f", example, "--backend", "web=1"}, "NAMESPACE/NAME:PORT=HOST:PORT"},
 		{[]string{"lint", "-f", example, "--trusted-proxies", "10.0.0.0/99"}, "--trusted-proxies"},
 		{[]string{"lint", "-f", example, "--http", "example.com:80"}, "is not an IP address"},

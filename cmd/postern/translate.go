@@ -37,7 +37,7 @@ result not be written.`,
   postern translate -f manifests/ -o bootstrap --to envoy.yaml && envoy -c envoy.yaml`,
 		Args: onlyFlags,
 		RunE: func(c *cobra.Command, _ []string) error {
-			in, err := in.translate(c.InOrStdin())
+			in, err := in.translate(c)
 			if err != nil {
 				return err
 			}
@@ -58,6 +58,7 @@ result not be written.`,
 		},
 	}
 	in.register(c)
+	in.registerCluster(c)
 	outputFlag(c, &output, formatYAML, formatJSON, formatBootstrap)
 	c.Flags().StringVar(&to, "to", "", "write to `FILE`, which nobody but its owner may read, instead of standard output")
 	return c

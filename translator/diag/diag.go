@@ -169,3 +169,12 @@ func Worst(ds []D) (Severity, bool) {
 	}
 	return slices.MaxFunc(ds, func(a, b D) int { return cmp.Compare(a.Severity, b.Severity) }).Severity, true
 }
+
+// Count counts the diagnostics of each severity.
+func Count(ds []D) map[Severity]int {
+	counts := map[Severity]int{Error: 0, Warning: 0, Info: 0}
+	for _, d := range ds {
+		counts[d.Severity]++
+	}
+	return counts
+}

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"cmp"
@@ -10,56 +10,6 @@ import (
 	"github.com/postern-gateway/postern/translator/diag"
 )
 
-// report is what lint --report prints; its JSON form is described in docs/operate/lint.md.
-type report struct {
-	Summary     summary           `json:"summary"`
-	Annotations []diag.Annotation `json:"annotations"`
-}
-
-type summary struct {
-	// Ingresses are those that are served, NotServed the others that were read.
-	Ingresses   int `json:"ingresses"`
-	NotServed   int `json:"notServed"`
-	Annotations int `json:"annotations"`
-	// States and Diagnostics have an item for each state and each severity, whether or not there is any of it.
-	States      map[diag.State]tally  `json:"states"`
-	Diagnostics map[diag.Severity]int `json:"diagnostics"`
-}
-
-// tally counts annotations, and the objects that they stand on.
-type tally struct {
-	Annotations int `json:"annotations"`
-	Objects     int `json:"objects"`
-}
-
-func newReport(in translated) report {
-	r := report{
-		Summary: summary{
-			Ingresses: len(in.world.Ingresses), Annotations: len(in.result.Annotations),
-			States: map[diag.State]tally{}, Diagnostics: countDiagnostics(in.result.Diagnostics),
-		},
-		Annotations: append([]diag.Annotation{}, in.result.Annotations...),
-	}
-	for _, s := range diag.States() {
-		objects := map[string]bool{}
-		annotations := 0
-		for _, a := range r.Annotations {
-			if a.State == s {
-				annotations++
-				objects[a.Origin.Object()] = true
-			}
-		}
-		r.Summary.States[s] = tally{Annotations: annotations, Objects: len(objects)}
-	}
-	for _, d := range in.result.Diagnostics {
-		if d.Code == diag.CodeNotSelected {
-			r.Summary.NotServed++
-		}
-	}
-	r.Summary.Ingresses -= r.Summary.NotServed
-	return r
-}
-
 // headings say what a state means.
 var headings = map[diag.State]string{
 	diag.StateCloses:          "closes its routes: they answer 503",
@@ -68,17 +18,18 @@ var headings = map[diag.State]string{
 	diag.StateNotYet:          "not applied yet: the routes are served without it",
 	diag.StateRefused:         "refused: the routes are served without it",
 	diag.StateOtherController: "for an ingress controller that Postern does not stand in for: it has no effect",
+	diag.StateUnjudged:        "not judged: it refers to what may not be read by whoever asks",
 	diag.StateWithoutEffect:   "without effect: another one counts, or there is nothing that it could act on",
 	diag.StateApproximated:    "applied, with a difference",
 	diag.StateApplied:         "applied",
 	diag.StateOtherTool:       "for another tool: it is left alone",
 }
 
-// text writes the report for people: the states that cost most at the top, the sums at the end, where a terminal stays.
-func (r report) text(w io.Writer) error {
+// Text writes the report for people: the states that cost most at the top, the sums at the end, where a terminal stays.
+func (r Report) Text(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s served, %d not; %s on them and on their Services\n",
-		count(r.Summary.Ingresses, "Ingress", "Ingresses"), r.Summary.NotServed, count(r.Summary.Annotations, "annotation", "annotations"))
+		Count(r.Summary.Ingresses, "Ingress", "Ingresses"), r.Summary.NotServed, Count(r.Summary.Annotations, "annotation", "annotations"))
 	for _, state := range diag.States() {
 		if r.Summary.States[state].Annotations == 0 {
 			continue
@@ -88,13 +39,23 @@ func (r report) text(w io.Writer) error {
 			g.text(&b)
 		}
 	}
+	for _, caveat := range r.Caveats {
+		b.WriteString("\n")
+		wrap(&b, "", strings.Fields(caveat))
+	}
+	b.WriteString("\n  Ingresses\n")
+	for _, o := range Outcomes() {
+		if n := r.Summary.Outcomes[o]; n > 0 {
+			fmt.Fprintf(&b, "%11d  %s\n", n, outcomeHeadings[o])
+		}
+	}
 	b.WriteString("\nannotations  objects\n")
 	for _, state := range diag.States() {
 		if t := r.Summary.States[state]; t.Annotations > 0 {
 			fmt.Fprintf(&b, "%11d  %7d  %s\n", t.Annotations, t.Objects, headings[state])
 		}
 	}
-	fmt.Fprintf(&b, "%s (postern lint has them)\n", diagnosticCounts(r.Summary.Diagnostics))
+	fmt.Fprintf(&b, "%s (postern lint has them)\n", Severities(r.Summary.Diagnostics))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -102,11 +63,11 @@ func (r report) text(w io.Writer) error {
 // group is the annotations of one key, on one kind of object, in one state.
 type group struct {
 	key, kind string
-	members   []diag.Annotation
+	members   []Annotation
 }
 
 // groups are those of a state, the largest first.
-func (r report) groups(state diag.State) []group {
+func (r Report) groups(state diag.State) []group {
 	var out []group
 	for _, a := range r.Annotations {
 		if a.State != state {
@@ -126,7 +87,7 @@ func (r report) groups(state diag.State) []group {
 }
 
 func (g group) text(b *strings.Builder) {
-	fmt.Fprintf(b, "  %s  %s\n", g.key, count(len(g.members), g.kind, plural(g.kind)))
+	fmt.Fprintf(b, "  %s  %s\n", g.key, Count(len(g.members), g.kind, plural(g.kind)))
 	var notes []string
 	places := map[string][]string{}
 	for _, a := range g.members {
@@ -176,7 +137,15 @@ func wrap(b *strings.Builder, indent string, words []string) {
 	b.WriteString("\n")
 }
 
-func count(n int, one, many string) string {
+// Severities counts diagnostics in words.
+func Severities(counts map[diag.Severity]int) string {
+	return strings.Join([]string{
+		Count(counts[diag.Error], "error", "errors"), Count(counts[diag.Warning], "warning", "warnings"), Count(counts[diag.Info], "remark", "remarks"),
+	}, ", ")
+}
+
+// Count is a number with the word for one or for many.
+func Count(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/postern-gateway/postern/controlplane/kube"
+	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/diag"
+)
+
+// clusterFlags are kubectl's flags that say which cluster is read, as whom, and which part of it.
+type clusterFlags struct {
+	kubectl *genericclioptions.ConfigFlags
+	all     bool
+	// given are the names of those that are on the command line.
+	given func() []string
+}
+
+// register defines those of kubectl's flags that reading needs, with kubectl's words. Credentials come from the kubeconfig
+// only, and never from the command line, where others see them.
+func (f *clusterFlags) register(fs *pflag.FlagSet) {
+	k := genericclioptions.NewConfigFlags(false)
+	k.CacheDir, k.APIServer, k.TLSServerName, k.Insecure, k.CertFile, k.KeyFile, k.CAFile = nil, nil, nil, nil, nil, nil, nil
+	k.BearerToken, k.DisableCompression, k.ImpersonateUserExtra, k.ProxyURL = nil, nil, nil, nil
+	f.kubectl = k
+	own := pflag.NewFlagSet("", pflag.ContinueOnError)
+	k.AddFlags(own)
+	own.BoolVarP(&f.all, "all-namespaces", "A", false, "the cluster's objects of all namespaces")
+	own.VisitAll(func(flag *pflag.Flag) {
+		if flag.Name == "namespace" {
+			flag.Usage = "tell of this `NAMESPACE` of the cluster (default: the context's)"
+		}
+	})
+	fs.AddFlagSet(own)
+	f.given = func() []string {
+		var names []string
+		own.VisitAll(func(flag *pflag.Flag) {
+			if flag.Changed {
+				names = append(names, "--"+flag.Name)
+			}
+		})
+		return names
+	}
+}
+
+// exists says what is wrong where no cluster is named: without one, kubectl's flags mean a server at localhost:8080.
+func (f *clusterFlags) exists() error {
+	raw, err := f.kubectl.ToRawKubeConfigLoader().RawConfig()
+	if err != nil {
+		return f.unreadable(err)
+	}
+	if _, outside := rest.InClusterConfig(); outside != nil && len(raw.Clusters) == 0 {
+		return errors.New("there is no cluster: none of --kubeconfig, $KUBECONFIG and ~/.kube/config names one; -f PATH reads manifests")
+	}
+	return nil
+}
+
+// unreadable is an error of the kubeconfig, where kubectl has better words in those.
+func (f *clusterFlags) unreadable(err error) error {
+	if clientcmd.IsContextNotFound(err) && *f.kubectl.Context != "" {
+		return fmt.Errorf("context %q does not exist", *f.kubectl.Context)
+	}
+	return fmt.Errorf("read the kubeconfig: %w", err)
+}
+
+// namespace is the one that is asked about; empty is all.
+func (f *clusterFlags) namespace() (string, error) {
+	if f.all && *f.kubectl.Namespace != "" {
+		return "", fmt.Errorf("-A and -n %s are two answers to one question: give one", *f.kubectl.Namespace)
+	}
+	if f.all {
+		return "", nil
+	}
+	namespace, _, err := f.kubectl.ToRawKubeConfigLoader().Namespace()
+	if err != nil {
+		return "", f.unreadable(err)
+	}
+	return namespace, nil
+}
+
+// read reads the cluster once and translates it as its control plane would, were it started by the same flags.
+func (f *clusterFlags) read(c *cobra.Command, s translator.Settings) (translated, error) {
+	if err := f.exists(); err != nil {
+		return translated{}, err
+	}
+	namespace, err := f.namespace()
+	if err != nil {
+		return translated{}, err
+	}
+	config, err := f.kubectl.ToRESTConfig()
+	if err != nil {
+		return translated{}, f.unreadable(err)
+	}
+	client, err := kubernetes.NewForConfig(kube.Configured(config, "postern/"+builtOf().Version))
+	if err != nil {
+		return translated{}, fmt.Errorf("make a client for %s: %w", config.Host, err)
+	}
+	reader := kube.Reader{Client: client, Namespace: namespace, Nodes: len(s.Resolve.ExternalNames.Suffixes) > 0}
+	reading, err := reader.Read(c.Context())
+	if err != nil {
+		return translated{}, f.readError(err)
+	}
+	for {
+		// Behind a Secret or a ConfigMap others may be referred to.
+		result := translator.Translate(reading.World, s)
+		after, more, err := reader.Look(c.Context(), reading, result.Gateway.References)
+		if err != nil {
+			return translated{}, f.readError(err)
+		}
+		if !more {
+			if reading.EndpointsDenied() {
+				result.Diagnostics = slices.DeleteFunc(result.Diagnostics, func(d diag.D) bool { return d.Code == diag.CodeNoEndpoints })
+			}
+			return translated{world: reading.World, result: result, namespace: namespace, caveats: caveats(reading), place: f.place()}, nil
+		}
+		reading = after
+	}
+}
+
+// place is what a report says that it was read from.
+func (f *clusterFlags) place() string {
+	raw, err := f.kubectl.ToRawKubeConfigLoader().RawConfig()
+	name := raw.CurrentContext
+	if *f.kubectl.Context != "" {
+		name = *f.kubectl.Context
+	}
+	if err != nil || name == "" {
+		return "the cluster"
+	}
+	return "the cluster of context " + name
+}
+
+// readError says what to do where a cluster forbids what is needed.
+func (f *clusterFlags) readError(err error) error {
+	switch {
+	case apierrors.IsForbidden(err) && f.all:
+		return fmt.Errorf("%w\nname a namespace that you may read by -n NAMESPACE, in place of -A", err)
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("%w\nIngresses and Services of the namespace must be readable: ask for the ClusterRole view in it, or name another by -n", err)
+	case apierrors.IsUnauthorized(err):
+		return fmt.Errorf("%w\nyou must be logged in to the server", err)
+	}
+	return err
+}
+
+// caveats are what could not be judged, as sentences.
+func caveats(r kube.Reading) []string {
+	var out []string
+	if r.Namespace != "" {
+		out = append(out, "Only namespace "+r.Namespace+" was read, for you may not list Ingresses and Services of all: whether Ingresses of other namespaces have the same hosts and paths is not known.")
+	}
+	unknown := map[string]string{
+		"EndpointSlice": "whether Services have endpoints", "IngressClass": "which class is the default, and whose each is",
+		"Namespace": "what Postern's annotations on them say", "Node": "which addresses no ExternalName may lead to",
+	}
+	for _, d := range r.Denied {
+		out = append(out, fmt.Sprintf("You may not list objects of kind %s, so %s is not known: %s.", d.Kind, unknown[d.Kind], strings.TrimSuffix(d.Why, ".")))
+	}
+	var names []string
+	for _, u := range r.World.Unread {
+		names = append(names, u.Kind+" "+u.Namespace+"/"+u.Name)
+	}
+	if len(names) > namesMax {
+		names = append(names[:namesMax], fmt.Sprintf("%d others", len(names)-namesMax))
+	}
+	if len(names) > 0 {
+		out = append(out, "You may not read "+strings.Join(names, ", ")+": what refers to them is not judged (P1005).")
+	}
+	return out
+}
+
+// namesMax bounds how many objects a sentence names.
+const namesMax = 20
+
+// tell writes each sentence as a line.
+func tell(w io.Writer, sentences []string) {
+	for _, s := range sentences {
+		fmt.Fprintln(w, s)
+	}
+}
