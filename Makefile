@@ -45,7 +45,7 @@ envoy: ## Install the pinned Envoy into the cache and print its path (or yours: 
 	@.ci/envoy
 
 .PHONY: apiserver
-apiserver: ## Build the tests' kube-apiserver and etcd into the cache and print their folder (minutes, once)
+apiserver: ## Build the tests' kube-apiserver, etcd and kubectl into the cache and print their folder (minutes, once)
 	@cd integration && GOWORK=off go run ./cluster/apiserver build
 
 .PHONY: cluster

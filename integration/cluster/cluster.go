@@ -96,6 +96,9 @@ func Start(t testing.TB) *Cluster {
 	return c
 }
 
+// Kubectl is the path of kubectl, of the API server's own version.
+func (c *Cluster) Kubectl() string { return binaries.Folder(os.Getenv(folderVariable)).Kubectl() }
+
 // Run runs an API server of the programs in a folder until ctx ends, in the network as it is; ready is told the path of the
 // administrator's kubeconfig.
 func Run(ctx context.Context, folder binaries.Folder, ready func(kubeconfig string)) error {

@@ -1,4 +1,4 @@
-// Package binaries builds kube-apiserver and etcd from their Go modules, and keeps them in Postern's cache.
+// Package binaries builds kube-apiserver, etcd and kubectl from their Go modules, and keeps them in Postern's cache.
 package binaries
 
 import (
@@ -33,6 +33,9 @@ func (f Folder) APIServer() string { return filepath.Join(string(f), "kube-apise
 // Etcd is the path of etcd.
 func (f Folder) Etcd() string { return filepath.Join(string(f), "etcd") }
 
+// Kubectl is the path of kubectl.
+func (f Folder) Kubectl() string { return filepath.Join(string(f), "kubectl") }
+
 // Find is the folder of the pinned programs. Where they are not there yet they are built, which takes minutes and the Go
 // module proxy, and is told on log; whoever else wants them meanwhile waits.
 func Find(log io.Writer) (Folder, error) {
@@ -64,7 +67,7 @@ func Find(log io.Writer) (Folder, error) {
 	if folder.whole() {
 		return folder, nil // Another process was quicker.
 	}
-	fmt.Fprintf(log, "cluster: building kube-apiserver %s and etcd into %s\n", version[1], folder)
+	fmt.Fprintf(log, "cluster: building kube-apiserver and kubectl %s and etcd into %s\n", version[1], folder)
 	if err := folder.build(log, string(version[1])); err != nil {
 		return "", fmt.Errorf("build kube-apiserver %s: %w", version[1], err)
 	}
@@ -100,6 +103,7 @@ func (f Folder) build(log io.Writer, version string) error {
 	for _, p := range []struct{ output, from, flags string }{
 		{programs.Etcd(), "go.etcd.io/etcd/server/v3", "-s -w"},
 		{programs.APIServer(), "k8s.io/kubernetes/cmd/kube-apiserver", stamp},
+		{programs.Kubectl(), "k8s.io/kubernetes/cmd/kubectl", stamp},
 	} {
 		build := exec.Command("go", "build", "-trimpath", "-ldflags", p.flags, "-o", p.output, p.from)
 		build.Dir = source
