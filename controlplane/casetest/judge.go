@@ -190,7 +190,7 @@ func (j *explainJudge) answer(p Probe, story explain.Story, d explain.Decision) 
 	}
 	if d.Ask != nil {
 		if d = j.asked(*d.Ask, d, &a); d.Ask != nil {
-			d.ChangeResponse(a.Response)
+			d.ChangeRefusal(a.Response)
 			return a
 		}
 	}
@@ -239,13 +239,11 @@ func ownAnswer(a Answer, d explain.Decision) Answer {
 func (j *explainJudge) asked(ask explain.Ask, d explain.Decision, a *Answer) explain.Decision {
 	of := ask.Of
 	if len(of.Endpoints) == 0 {
-		a.Status, a.Why = http.StatusServiceUnavailable, "nobody has looked up "+of.Outside
-		return d
+		return unasked(d, a, "nobody has looked up "+of.Outside)
 	}
 	backend, way := j.test.Backend(of.Assignment), j.approach(of)
 	if why := backend.failure(way); why != "" {
-		a.Status, a.Why = http.StatusServiceUnavailable, why
-		return d
+		return unasked(d, a, why)
 	}
 	status, header := Respond(of.Headers)
 	a.Seen = seen(of, way, backend, of.Endpoints[j.turn(of.Assignment, len(of.Endpoints))])
@@ -265,6 +263,12 @@ func (j *explainJudge) asked(ask explain.Ask, d explain.Decision, a *Answer) exp
 	return d
 }
 
+// unasked is the authorizer's answer where the server gives none.
+func unasked(d explain.Decision, a *Answer, why string) explain.Decision {
+	a.Status, a.Why, a.Response = http.StatusServiceUnavailable, why, http.Header{"Content-Type": {"text/plain"}}
+	return d
+}
+
 // resolveLocation has the Location of an auth server's answer be relative to what was asked; one that is no URL makes 503.
 func resolveLocation(ask explain.Ask, d explain.Decision, a *Answer) explain.Decision {
 	location := a.Response.Get("Location")
@@ -277,8 +281,7 @@ func resolveLocation(ask explain.Ask, d explain.Decision, a *Answer) explain.Dec
 	}
 	to, err := base.Parse(location)
 	if err != nil {
-		a.Status, a.Why, a.Response = http.StatusServiceUnavailable, "the Location of the auth server is no URL", http.Header{}
-		return d
+		return unasked(d, a, "the Location of the auth server is no URL")
 	}
 	a.Response.Set("Location", to.String())
 	return d

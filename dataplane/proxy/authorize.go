@@ -46,26 +46,31 @@ func (x *exchange) authorize() bool {
 		x.replyByRoute(http.StatusServiceUnavailable, x.values(0))
 		return false
 	}
+	x.deny(denied)
+	return false
+}
+
+// deny answers as the authorizer says. Its headers take the place of the route's: Envoy writes them last, so that the route
+// adds to them and takes none of them off.
+func (x *exchange) deny(denied *authv3.DeniedHttpResponse) {
 	h := x.w.Header()
-	for _, o := range denied.GetHeaders() {
-		name, value := o.GetHeader().GetKey(), o.GetHeader().GetValue()
-		if o.GetAppendAction() == corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD {
-			h.Add(name, value)
-		} else {
-			h.Set(name, value)
-		}
-	}
 	v := x.values(0)
 	v.Status = int(denied.GetStatus().GetCode())
+	x.respond(h, v)
+	for _, o := range denied.GetHeaders() {
+		h.Del(o.GetHeader().GetKey())
+	}
+	for _, o := range denied.GetHeaders() {
+		h.Add(o.GetHeader().GetKey(), o.GetHeader().GetValue())
+	}
 	body := denied.GetBody()
 	if !x.manager.KeepsDenied {
 		body = x.manager.LocalReply.Render(v)
 		h.Set("Content-Type", "text/plain")
 	}
-	x.respond(h, v)
 	if page := x.errors.of(v.Status); page != nil {
 		x.replyPage(*page, v.Status)
-		return false
+		return
 	}
 	if body == "" {
 		h["Content-Type"] = nil
@@ -73,7 +78,6 @@ func (x *exchange) authorize() bool {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	x.w.WriteHeader(v.Status)
 	io.WriteString(x.w, body) // an error is a client that has gone
-	return false
 }
 
 // checkRequest is the request in the words of ext_authz.

@@ -137,7 +137,7 @@ func (n *narrator) ask(a model.Auth, path string, headers http.Header) *Ask {
 		out.Dropped = a.HeaderField
 	}
 	out.Of = n.to(Decision{Path: f.Target, Headers: h}, model.Target{Backend: f.Backend, Host: f.Authority})
-	n.note("GET %s is asked first: 2xx admits, and any other answer is the client's; explain asks nobody", f.URL())
+	n.note("GET %s is asked first: 2xx admits, and any other answer is the client's, with all its headers; explain asks nobody", f.URL())
 	return out
 }
 

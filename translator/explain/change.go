@@ -39,6 +39,16 @@ func strictTransport(r model.Route) http.Header {
 	return out
 }
 
+// ChangeRefusal adds to the headers of an auth server's refusal what the gateway says. What the server says itself stands,
+// and nothing of it is taken off (Envoy 1.40: ext_authz writes its headers after those of the route).
+func (d Decision) ChangeRefusal(h http.Header) {
+	for name, values := range d.Response {
+		if _, said := h[name]; !said && len(values) > 0 {
+			h[name] = values
+		}
+	}
+}
+
 // ChangeResponse changes the headers of a backend's answer as the gateway does: before anything else reads them.
 func (d Decision) ChangeResponse(h http.Header) {
 	for name, values := range d.Response {

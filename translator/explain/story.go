@@ -148,11 +148,12 @@ type Decision struct {
 	Shares []Share `json:"shares,omitempty"`
 }
 
-// with is the decision with headers that the gateway puts on the answer, whichever share it is of.
+// with is the decision with headers that the route puts on the answer, whichever share it is of. What the decision says
+// itself, a challenge, stands.
 func (d Decision) with(response http.Header) Decision {
 	all := http.Header{}
-	maps.Copy(all, d.Response)
 	maps.Copy(all, response)
+	maps.Copy(all, d.Response)
 	d.Response, d.Shares = all, slices.Clone(d.Shares)
 	for i := range d.Shares {
 		d.Shares[i].Decision.Response = all

@@ -58,7 +58,7 @@ var auth = []dialect.Annotation{
 		Family: authFamily, Case: "auth/forward",
 		Note: "The server is a Service of the cluster, or a name that --external-name allows, as of an ExternalName; never an address. " +
 			"Where it cannot be asked, or answers more than 64 KiB, the request is answered 503, where Traefik said 500. " +
-			"On a route that strips a prefix, its Location to the same host and the Path of its cookies are put under the prefix.",
+			"Of the route's response headers an answer of the server gets those that it lacks, where Traefik gave it none; its own stand, and none is taken off.",
 		Doc:     "The server that forward asks: always by GET, of this URL, with the request's headers and X-Forwarded-Method, -Proto, -Host, -Uri and -For. 2xx admits; whatever else is the client's answer.",
 		Example: "http://auth.default.svc/check",
 	},
