@@ -216,7 +216,7 @@ func (j *explainJudge) answer(p Probe, story explain.Story, d explain.Decision) 
 	case p.WebSocket && d.Headers.Get("Respond") == "":
 		a.Status, a.Response = http.StatusSwitchingProtocols, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
 	}
-	d.ChangeResponse(a.Response)
+	d.ChangeResponse(a.Status, a.Response)
 	rewriteResponse(d, authorityOf(p.URL), a.Response)
 	if d.RewritesBase {
 		explain.LoosenPage(a.Status, a.Response)
@@ -227,7 +227,7 @@ func (j *explainJudge) answer(p Probe, story explain.Story, d explain.Decision) 
 
 // ownAnswer is the gateway's, with its route's headers. Of an error it writes the body, and says what that is.
 func ownAnswer(a Answer, d explain.Decision) Answer {
-	d.ChangeResponse(a.Response)
+	d.ChangeResponse(a.Status, a.Response)
 	if a.Status >= http.StatusBadRequest {
 		a.Response.Set("Content-Type", "text/plain")
 	}

@@ -56,7 +56,7 @@ func (x *exchange) deny(denied *authv3.DeniedHttpResponse) {
 	h := x.w.Header()
 	v := x.values(0)
 	v.Status = int(denied.GetStatus().GetCode())
-	x.respond(h, v)
+	x.changeResponse(h, v)
 	for _, o := range denied.GetHeaders() {
 		h.Del(o.GetHeader().GetKey())
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -74,7 +75,11 @@ func (x *exchange) forward(f *config.Forward) {
 				x.w.Header().Del("Connection") // that of a chunked request; the answer has its own
 			}
 			sent.Status = response.StatusCode
-			x.respond(response.Header, sent)
+			if x.upgrade == webSocket && response.StatusCode < http.StatusBadRequest && response.StatusCode != http.StatusSwitchingProtocols {
+				x.turnDown(response, sent)
+			} else {
+				x.respond(response.Header, sent)
+			}
 			kept.answer(response.Header)
 			if x.route.Filters.Scripts.Base != nil {
 				rewriteBase(x.route.Filters.Scripts.Base, response)
@@ -95,6 +100,24 @@ func (x *exchange) forward(f *config.Forward) {
 		},
 	}
 	proxy.ServeHTTP(x.w, x.r.WithContext(ctx))
+}
+
+// turnDown makes the answer of a backend that has not changed to a WebSocket, though it reports no error, one of the
+// gateway's own, as Envoy 1.40 does: the backend's headers are beside those of the route, and the body is the status.
+func (x *exchange) turnDown(response *http.Response, v config.Values) {
+	own := response.Header
+	response.Header = http.Header{}
+	x.changeResponse(response.Header, v)
+	for name, values := range own {
+		response.Header[name] = append(response.Header[name], values...)
+	}
+	x.putUnderPrefix(response.Header)
+	body := x.manager.LocalReply.Render(v)
+	response.Body.Close()
+	response.Body, response.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+	response.Trailer = nil
+	response.Header.Set("Content-Type", "text/plain")
+	response.Header.Set("Content-Length", strconv.Itoa(len(body)))
 }
 
 // draw chooses one of a route's clusters, each as often as its weight says.

@@ -300,10 +300,18 @@ func (x *exchange) replyByRoute(status int, v config.Values) {
 	x.reply(status)
 }
 
-// respond changes the headers of an answer as the route says, then runs its script: the order of Envoy's filters. The
-// script leaves alone what did not come to it as a request.
+// respond changes the headers of an answer as the route says, then runs its script: the order of Envoy's filters.
 func (x *exchange) respond(h http.Header, v config.Values) {
+	x.changeResponse(h, v)
+	x.putUnderPrefix(h)
+}
+
+func (x *exchange) changeResponse(h http.Header, v config.Values) {
 	change(h, x.route.ResponseHeadersToRemove, x.route.ResponseHeadersToAdd, v)
+}
+
+// putUnderPrefix runs the route's script, which leaves alone what did not come to it as a request.
+func (x *exchange) putUnderPrefix(h http.Header) {
 	if prefix := x.route.Filters.Scripts.Prefix; prefix != "" && x.passedOn {
 		prefixV2(h, prefix, x.authority)
 	}

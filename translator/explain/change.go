@@ -2,6 +2,7 @@ package explain
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/postern-gateway/postern/translator/model"
 )
@@ -50,7 +51,16 @@ func (d Decision) ChangeRefusal(h http.Header) {
 }
 
 // ChangeResponse changes the headers of a backend's answer as the gateway does: before anything else reads them.
-func (d Decision) ChangeResponse(h http.Header) {
+func (d Decision) ChangeResponse(status int, h http.Header) {
+	if d.turnedDown(status) {
+		for name, values := range d.Response {
+			if len(values) > 0 {
+				h[name] = slices.Concat(values, h[name])
+			}
+		}
+		h.Set("Content-Type", "text/plain")
+		return
+	}
 	for name, values := range d.Response {
 		if len(values) == 0 {
 			h.Del(name)
@@ -58,4 +68,10 @@ func (d Decision) ChangeResponse(h http.Header) {
 			h[name] = values
 		}
 	}
+}
+
+// turnedDown tells whether a status refuses a WebSocket without an error. Envoy 1.40 makes an answer of its own of that, the
+// status for a body, and adds the backend's headers to those of the route.
+func (d Decision) turnedDown(status int) bool {
+	return upgrade(d.Headers) == webSocket && status < http.StatusBadRequest && status != http.StatusSwitchingProtocols
 }

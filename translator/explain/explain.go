@@ -259,6 +259,9 @@ func (n *narrator) forward(r model.Route, f *model.Forward) {
 	}
 	d.Path = n.rewritten(r, f, d.Path)
 	n.noteOnBody(f.Buffering)
+	if upgrade(d.Headers) == webSocket && len(responseOf(r)) > 0 {
+		n.note("a backend that answers less than 400 but not 101 takes no WebSocket; the headers of that answer stay, beside those of the route")
+	}
 	n.story.Decision = n.share(d, f.Targets)
 	if r.Auth == nil || r.Auth.Forward == nil {
 		return
