@@ -97,6 +97,11 @@ func (x *exchange) read() bool {
 
 // mayPass asks what answers in a route's place, in the order of Envoy's filters. Where something does, it is false.
 func (x *exchange) mayPass() bool {
+	// Where there is a route, Envoy refuses an upgrade before its first filter.
+	if x.route != nil && (x.upgrade == otherUpgrade || x.upgrade == webSocket && !x.manager.WebSocket) {
+		x.replyBeforeRoute(http.StatusForbidden)
+		return false
+	}
 	for _, denial := range x.manager.Denials {
 		if match.Denies(denial, x.asked()) {
 			x.replyBeforeRoute(denial.Status)
@@ -107,12 +112,8 @@ func (x *exchange) mayPass() bool {
 		x.replyBeforeRoute(http.StatusForbidden)
 		return false
 	}
-	switch {
-	case x.route == nil:
+	if x.route == nil {
 		x.reply(http.StatusNotFound)
-		return false
-	case x.upgrade == otherUpgrade, x.upgrade == webSocket && !x.manager.WebSocket:
-		x.replyBeforeRoute(http.StatusForbidden)
 		return false
 	}
 	x.watchErrors()

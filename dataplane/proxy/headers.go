@@ -132,7 +132,7 @@ func clean(h http.Header) (upgradeKind, bool) {
 		delete(h, "Te")
 	}
 	delete(h, "X-Forwarded-Client-Cert")
-	if upgrade == webSocket {
+	if upgrade != noUpgrade {
 		h["Connection"], h["Upgrade"] = []string{connection}, protocol
 	}
 	return upgrade, true

@@ -63,7 +63,7 @@ func (n *narrator) refusesClient() bool {
 	if len(ranges) == 0 || slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return p.Contains(addr) }) {
 		return false
 	}
-	n.routed, n.routedBy = true, n.headers
+	n.routed, n.routedBy, n.filtered = true, n.headers, true
 	n.story.Decision = Decision{Status: http.StatusForbidden, Reason: "--allowed-clients refuses it: " + cmp.Or(unread, addr.String()+" is in none of its ranges")}
 	return true
 }

@@ -72,12 +72,12 @@ func (n *narrator) readPath() bool {
 func (n *narrator) checkForm() bool {
 	n.target.authority = withoutHostDot(n.target.authority)
 	path, _, _ := strings.Cut(n.target.path, "?")
-	// On an upgrade Connection reaches the backend, and may name nothing else.
+	// On an upgrade Envoy leaves Connection to the backend, and it may name nothing else.
 	odd := -1
-	if upgrade(n.request.Header) == webSocket {
+	if upgrade(n.request.Header) != "" {
 		odd = slices.IndexFunc(nominated(n.request.Header), func(name string) bool { return !slices.Contains(ownConnection, name) })
 	}
-	n.routed = true
+	n.routed, n.filtered = true, true
 	n.routedBy = forwarded(n.gateway.Edge, n.table.Entry, n.request, n.target.authority)
 	switch {
 	case odd >= 0:
@@ -87,13 +87,14 @@ func (n *narrator) checkForm() bool {
 	case climbs(path):
 		n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: "the path has a dot segment with parameters or beside an escaped slash"}
 	default:
-		n.routed = false
+		n.routed, n.filtered = false, false
 		return false
 	}
 	return true
 }
 
-// addRouteHeaders puts the headers of the route to a backend that a request would have on the gateway's own answer.
+// addRouteHeaders puts the headers of the route to a backend that a request would have on the gateway's own answer. Where
+// there is a route, and a filter answers, an upgrade that is refused was refused before.
 func (n *narrator) addRouteHeaders() {
 	if !n.routed || n.table == nil {
 		return
@@ -105,16 +106,28 @@ func (n *narrator) addRouteHeaders() {
 	quiet := *n
 	quiet.story, quiet.headers = Story{}, n.routedBy
 	if quiet.misdirected() != "" {
+		n.refusesUpgradeFirst()
 		return
 	}
 	route, of := quiet.choose()
 	n.story.Hosts, n.story.Candidates = quiet.story.Hosts, quiet.story.Candidates
-	if route == nil || quiet.closedTo(of) {
+	if route == nil {
+		return
+	}
+	n.refusesUpgradeFirst()
+	if quiet.closedTo(of) {
 		return
 	}
 	// Envoy has none of a redirect or a direct response.
 	if f, forwards := route.Action.(*model.Forward); forwards && !quiet.answersItself(*route, f) {
 		n.story.Decision = n.story.Decision.with(responseOf(*route))
+	}
+}
+
+// refusesUpgradeFirst answers in the place of a filter.
+func (n *narrator) refusesUpgradeFirst() {
+	if n.filtered {
+		n.refusesUpgrade()
 	}
 }
 

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -50,11 +51,12 @@ func nominated(h http.Header) []string {
 
 // upgrade is the protocol that a request asks to change to, empty for none. One to h2c may be left aside, and is.
 func upgrade(h http.Header) string {
-	to := strings.ToLower(h.Get("Upgrade"))
-	if to == "h2c" || !slices.Contains(nominated(h), "Upgrade") {
+	values := h.Values("Upgrade")
+	to := strings.ToLower(strings.Join(values, ","))
+	if len(values) == 0 || to == "h2c" || !slices.Contains(nominated(h), "Upgrade") {
 		return ""
 	}
-	return to
+	return cmp.Or(to, "nothing")
 }
 
 const webSocket = "websocket"
