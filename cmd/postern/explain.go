@@ -1,24 +1,24 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
+	neturl "net/url"
 	"os"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/postern-gateway/postern/translator/explain"
-	"github.com/postern-gateway/postern/translator/model"
 )
 
 func explainCommand() *cobra.Command {
 	var in input
-	var output, method, from string
-	var headers []string
-	var shake handshake
+	var output string
+	var asked requestFlags
 	c := &cobra.Command{
 		Use:   "explain -f PATH URL",
 		Short: "Say where a URL goes, and which object and field made it so",
@@ -34,11 +34,8 @@ of the request on its way, and which rules lost and why. Nothing is sent anywher
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			request, err := explainRequest(method, args[0], headers, from)
+			request, err := asked.request(args[0])
 			if err != nil {
-				return err
-			}
-			if err := shake.fill(&request); err != nil {
 				return err
 			}
 			in, err := in.translate(c)
@@ -58,52 +55,54 @@ of the request on its way, and which rules lost and why. Nothing is sent anywher
 	}
 	in.register(c)
 	in.registerCluster(c)
-	c.Flags().StringVarP(&method, "request", "X", http.MethodGet, "method of the request")
-	c.Flags().StringArrayVarP(&headers, "header", "H", nil, "header of the request, as 'Name: value'; may be repeated")
-	c.Flags().StringVar(&from, "from", "127.0.0.1", "IP address of the peer that sends the request")
-	c.Flags().StringVar(&shake.sni, "sni", "", "host that the client names in its TLS handshake, if not the URL's; - for none")
-	c.Flags().StringVar(&shake.version, "tls", "", "highest version of TLS that the client speaks: 1.2 or 1.3 (the default)")
-	c.Flags().StringVar(&shake.certificate, "client-cert", "", "PEM file with the certificate that the client shows, and those that signed it")
+	asked.register(c.Flags())
 	outputFlag(c, &output, formatText, formatJSON)
 	return c
 }
 
-// handshake is what flags say of the client's TLS.
-type handshake struct{ sni, version, certificate string }
-
-func (h handshake) fill(r *explain.Request) error {
-	r.SNI, r.TLSVersion, r.At = h.sni, model.TLSVersion(h.version), time.Now()
-	if v := r.TLSVersion; v != "" && v != model.TLS12 && v != model.TLS13 {
-		return fmt.Errorf("--tls %s: write %s or %s", v, model.TLS12, model.TLS13)
-	}
-	if h.certificate == "" {
-		return nil
-	}
-	var err error
-	if r.ClientCertificate, err = os.ReadFile(h.certificate); err != nil {
-		return fmt.Errorf("--client-cert: %w", err)
-	}
-	return nil
+// requestFlags are what the command line says of the request.
+type requestFlags struct {
+	method, from, sni, tls, certificate string
+	headers                             []string
+	http2                               bool
 }
 
-func explainRequest(method, rawURL string, headers []string, from string) (explain.Request, error) {
-	if !strings.HasPrefix(rawURL, "http://") && !strings.HasPrefix(rawURL, "https://") {
-		return explain.Request{}, fmt.Errorf("%s: write a whole URL of http or https, as http://HOST/PATH", rawURL)
+func (f *requestFlags) register(fs *pflag.FlagSet) {
+	fs.StringVarP(&f.method, "request", "X", http.MethodGet, "method of the request")
+	fs.StringArrayVarP(&f.headers, "header", "H", nil, "header of the request, as 'Name: value'; may be repeated")
+	fs.StringVar(&f.from, "from", "127.0.0.1", "IP address of the peer that sends the request")
+	fs.StringVar(&f.sni, "sni", "", "host that the client names in its TLS handshake, if not the URL's; - for none")
+	fs.StringVar(&f.tls, "tls", "", "highest version of TLS that the client speaks: 1.2 or 1.3 (the default)")
+	fs.StringVar(&f.certificate, "client-cert", "", "PEM file with the certificate that the client shows, and those that signed it")
+	fs.BoolVar(&f.http2, "http2", false, "the client speaks HTTP/2")
+}
+
+// requestFlag are the flags by the keys of explain's queries, for what is said of a mistake.
+var requestFlag = map[string]string{
+	explain.KeyHeader: "-H ", explain.KeyFrom: "--from ", explain.KeyTLS: "--tls ", explain.KeyCertificate: "--client-cert ",
+}
+
+// request is the request for a URL, read as a server reads it.
+func (f *requestFlags) request(url string) (explain.Request, error) {
+	q := neturl.Values{
+		explain.KeyURL: {url}, explain.KeyMethod: {f.method}, explain.KeyFrom: {f.from}, explain.KeyHeader: f.headers,
+		explain.KeySNI: {f.sni}, explain.KeyTLS: {f.tls}, explain.KeyHTTP2: {strconv.FormatBool(f.http2)},
 	}
-	peer, err := netip.ParseAddr(from)
-	if err != nil {
-		return explain.Request{}, fmt.Errorf("--from %s: it is not an IP address", from)
-	}
-	h := http.Header{}
-	for _, text := range headers {
-		name, value, ok := strings.Cut(text, ":")
-		if !ok {
-			return explain.Request{}, fmt.Errorf("-H %q: write 'Name: value'", text)
+	if f.certificate != "" {
+		text, err := os.ReadFile(f.certificate)
+		if err != nil {
+			return explain.Request{}, fmt.Errorf("--client-cert: %w", err)
 		}
-		if strings.EqualFold(strings.TrimSpace(name), "host") {
-			return explain.Request{}, fmt.Errorf("-H %q: name the host in the URL", text)
-		}
-		h.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+		q.Set(explain.KeyCertificate, string(text))
 	}
-	return explain.Request{Method: method, URL: rawURL, Header: h, From: peer}, nil
+	r, err := explain.ParseQuery(q)
+	var m *explain.Mistake
+	switch {
+	case errors.As(err, &m):
+		return explain.Request{}, errors.New(requestFlag[m.Key] + m.Text)
+	case err != nil:
+		return explain.Request{}, err
+	}
+	r.At = time.Now()
+	return r, nil
 }

@@ -53,7 +53,7 @@ func Explain(g model.Gateway, ds []diag.D, r Request) (Story, error) {
 		r.Method = http.MethodGet
 	}
 	if !r.From.IsValid() {
-		r.From = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		r.From = localhost
 	}
 	r.From = r.From.Unmap()
 	n := narrator{gateway: g, request: r, target: asked}

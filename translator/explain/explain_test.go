@@ -374,6 +374,9 @@ func TestExplainClientCertificate(t *testing.T) {
 	}
 }
 
+// signerTemplate is a certificate that is asked for nothing but to be one.
+var signerTemplate = x509.Certificate{NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1, 0)}
+
 type signer struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
