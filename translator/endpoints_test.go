@@ -3,6 +3,7 @@ package translator_test
 import (
 	"bytes"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -32,8 +33,12 @@ func TestWithEndpoints(t *testing.T) {
 				world = movedEndpoints(world, r)
 				before := result
 				result = translator.WithEndpoints(before, world, s)
-				if want := translator.Translate(world, s); !bytes.Equal(fingerprint(t, result), fingerprint(t, want)) {
+				want := translator.Translate(world, s)
+				if !bytes.Equal(fingerprint(t, result), fingerprint(t, want)) {
 					t.Fatalf("seed %d: the short path gives another result", seed)
+				}
+				if got, want := result.Gateway.Assignments, want.Gateway.Assignments; !reflect.DeepEqual(got, want) {
+					t.Fatalf("seed %d: the short path knows other endpoints: %+v, want %+v", seed, got, want)
 				}
 			}
 		}

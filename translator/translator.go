@@ -112,18 +112,24 @@ func WithEndpoints(before Result, w source.World, s Settings) Result {
 	}
 	r := before
 	r.endpoints = moved.Endpoints
-	if len(moved.Addresses) > 0 {
+	if len(moved.Assignments) > 0 {
 		r.Gateway.Assignments = slices.Clone(before.Gateway.Assignments)
-		r.Resources = slices.Clone(before.Resources)
 	}
-	for name, addresses := range moved.Addresses {
+	cloned := false
+	for name, a := range moved.Assignments {
 		i, used := slices.BinarySearchFunc(r.Gateway.Assignments, name, func(a model.Assignment, name string) int {
 			return cmp.Compare(a.Name, name)
 		})
 		if !used {
 			continue
 		}
-		r.Gateway.Assignments[i].Endpoints = addresses
+		r.Gateway.Assignments[i].Endpoints, r.Gateway.Assignments[i].Known = a.Addresses, a.Known
+		if !a.Served {
+			continue
+		}
+		if !cloned {
+			r.Resources, cloned = slices.Clone(before.Resources), true
+		}
 		resource := envoy.Assignment(r.Gateway.Assignments[i])
 		at, _ := slices.BinarySearchFunc(r.Resources, resource, envoy.Resource.Compare)
 		r.Resources[at] = resource

@@ -57,6 +57,8 @@ type PathClaim struct {
 	Strip   *model.Strip
 	// Replace is the path that the backend sees in place of any; empty for none.
 	Replace string
+	// ReplaceOrigin is the annotation that asks for Replace.
+	ReplaceOrigin diag.Origin
 	// Rewrite is as in model.RoutePolicies.
 	Rewrite model.Rewrite
 	Closed  *model.Closed
@@ -175,7 +177,8 @@ func (b *builder) claim(host model.Host, r PathClaim, backend model.BackendRef, 
 	if b.shape.AtRoot != nil && (path == "" || path == "/") {
 		c.Policies = b.shape.AtRoot(c.Policies)
 	}
-	c.Policies.Strip, c.Policies.ReplacePath, c.Policies.Rewrite = r.Strip, r.Replace, r.Rewrite
+	c.Policies.Strip, c.Policies.Rewrite = r.Strip, r.Rewrite
+	c.Policies.ReplacePath, c.Policies.ReplacePathOrigin = r.Replace, r.ReplaceOrigin
 	if c.PoolName = b.shape.PoolPrefix + host.String() + path; host == model.AnyHost {
 		c.PoolName = b.shape.PoolPrefix + cmp.Or(path, backend.Service)
 	}

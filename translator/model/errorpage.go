@@ -3,7 +3,10 @@ package model
 import "github.com/postern-gateway/postern/translator/diag"
 
 // StatusRange is the statuses of answers from one to another, both included.
-type StatusRange struct{ From, To int }
+type StatusRange struct {
+	From int `json:"from"`
+	To   int `json:"to"`
+}
 
 // StatusPlace stands in the path of an error page for the status of the answer that it replaces.
 const StatusPlace = "{status}"
@@ -27,4 +30,6 @@ type ErrorPage struct {
 	Backend, Host string
 	// Path is as in ErrorPageClaim.
 	Path string
+	// Origin is the annotation.
+	Origin diag.Origin
 }

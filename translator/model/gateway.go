@@ -119,8 +119,10 @@ type Route struct {
 	// HSTS, on an entry with TLS, is on every answer.
 	HSTS    *HSTS
 	Origins Origins
-	// Losers are the origins of claims to the same host and path that this one beat.
+	// Losers are the origins of claims to the same host and path that this one beat, LostBy the rules by which each of them
+	// lost.
 	Losers []diag.Origin
+	LostBy []ConflictRule
 	// Object ranks the route among its host's; Priority and Weight are Traefik's (0 where the host has none).
 	Object   ObjectID
 	Priority int
@@ -128,6 +130,23 @@ type Route struct {
 	// RuleLength is as in Claim.
 	RuleLength int
 }
+
+// ConflictRule is the rule by which one of two claims to one host and path lost.
+type ConflictRule string
+
+// The rules, in the order in which they are asked (docs/design/precedence.md).
+const (
+	// LostByWeight is by Traefik's priority, or the length of the rule in its place.
+	LostByWeight ConflictRule = "weight"
+	// LostByStandIn is that it stands in for a path that cannot be matched.
+	LostByStandIn ConflictRule = "stand-in"
+	// LostByAge is that its object is younger; without a creationTimestamp it is younger than any with one.
+	LostByAge ConflictRule = "age"
+	// LostByName is that its object comes later by cluster, namespace and name, neither being older.
+	LostByName ConflictRule = "name"
+	// LostByPlace is that it comes later in one object.
+	LostByPlace ConflictRule = "place"
+)
 
 // Action is what a matched route does: *Forward or *Closed.
 type Action interface{ action() }
@@ -141,8 +160,9 @@ type Forward struct {
 	// but for closed ones.
 	Targets []Target
 	Strip   *Strip
-	// ReplacePath is the path that the backend sees whatever was asked, empty for none.
-	ReplacePath string
+	// ReplacePath is the path that the backend sees whatever was asked, empty for none; ReplacePathOrigin is the annotation.
+	ReplacePath       string
+	ReplacePathOrigin diag.Origin
 	// Buffering is the strictest of what the targets' Services ask for.
 	Buffering Buffering
 	// InFlight are the limits of the targets' Services.
@@ -164,6 +184,14 @@ type Target struct {
 	Affinity *Affinity
 	// Origin is the path that names the backend.
 	Origin diag.Origin
+	// Because are the annotations that shaped the way to the backend.
+	Because TargetOrigins
+}
+
+// TargetOrigins are the annotations, of an Ingress or a Service, that shape the way to one target, empty where none does.
+type TargetOrigins struct {
+	Host, Protocol, Balancing diag.Origin
+	TLS, Affinity             Origins
 }
 
 // ClosedBackend names the Backend, without endpoints, of targets that cannot be served. No Service's has this name.
@@ -190,9 +218,21 @@ type Assignment struct {
 	// Name is NS/SERVICE/PORT of the Service that has the endpoints, or of the ExternalName that leads out of the cluster.
 	Name      string
 	Endpoints []netip.AddrPort
+	// Known are all endpoints that the EndpointSlices, or Endpoints, of a Service port have, sorted by address: those above, and
+	// those that take no requests. Nothing is rendered of it.
+	Known []Endpoint
 	// Outside is the name outside of the cluster whose addresses the endpoints are, nil for a Service's.
 	Outside *OutsideName
 	Origins Origins
+}
+
+// Endpoint is an endpoint of a Service port as its EndpointSlice tells of it.
+type Endpoint struct {
+	Address netip.AddrPort
+	// Ready, Serving and Terminating are its conditions, what is not said having the value that discovery/v1 gives it.
+	Ready, Serving, Terminating bool
+	// Origin is its place in the EndpointSlice.
+	Origin diag.Origin
 }
 
 // OutsideName is a DNS name outside of the cluster.

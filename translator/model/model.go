@@ -81,6 +81,8 @@ type Strip struct {
 	Prefix string
 	// RewriteBase has the base element of the backend's pages put under the prefix. It is not set beside an exact path.
 	RewriteBase bool
+	// Origin is the annotation that strips, BaseOrigin the one that has the base rewritten.
+	Origin, BaseOrigin diag.Origin
 }
 
 // Policies are what a claim asks for beyond its backend.
@@ -89,11 +91,14 @@ type Policies struct {
 	HTTPSRedirect *HTTPSRedirect
 	// Strip is nil where the path goes to the backend as it came.
 	Strip *Strip
-	// ReplacePath is the path that the backend sees whatever was asked, empty for none.
-	ReplacePath string
+	// ReplacePath is the path that the backend sees whatever was asked, empty for none; ReplacePathOrigin is the annotation.
+	ReplacePath       string
+	ReplacePathOrigin diag.Origin
 	// ReplaceHost asks that the backend see its own name in place of the client's Host.
 	ReplaceHost bool
 	Protocol    Protocol
+	// ReplaceHostOrigin and ProtocolOrigin are the annotations that say so, zero where none does.
+	ReplaceHostOrigin, ProtocolOrigin diag.Origin
 	// UpstreamTLS counts where the backend is spoken to over TLS.
 	UpstreamTLS UpstreamTLSClaim
 	// Connection holds for every TLS connection to the claim's host.
@@ -143,7 +148,9 @@ type ServiceTraits struct {
 	Annotated   []diag.Annotation
 	Closed      *Closed
 	// Protocol is how the Service is spoken to where the Ingress does not say; ProtocolFromService for its port's word.
-	Protocol Protocol
+	// ProtocolOrigin is the annotation.
+	Protocol       Protocol
+	ProtocolOrigin diag.Origin
 	// UpstreamTLS counts, key by key, where the Ingress does not say.
 	UpstreamTLS UpstreamTLSClaim
 	// ExternalNameFrom are the other namespaces whose ExternalNames may lead to the Service.

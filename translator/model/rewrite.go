@@ -1,5 +1,7 @@
 package model
 
+import "github.com/postern-gateway/postern/translator/diag"
+
 // Rewrite is how a path changes on its way to the backend, beside what a Strip takes off: *AddPrefix, *ReplacePrefix or
 // *ReplaceRegex. (Traefik 1.7: request-modifier, rewrite-target.)
 type Rewrite interface{ rewrite() }
@@ -12,12 +14,16 @@ func (*ReplaceRegex) rewrite()  {}
 type AddPrefix struct {
 	// Prefix begins with / and has no / at its end and no dot segment.
 	Prefix string
+	// Origin is the annotation.
+	Origin diag.Origin
 }
 
 // ReplacePrefix puts something in the place of what the route's match took of the path. It stands beside no Strip.
 type ReplacePrefix struct {
 	// With begins with / and has no / at its end and no dot segment; empty just takes the match off.
 	With string
+	// Origin is the annotation.
+	Origin diag.Origin
 }
 
 // ReplaceRegex replaces whatever matches in the path. It stands beside no Strip. A path with two dots in a row is not
@@ -26,6 +32,8 @@ type ReplaceRegex struct {
 	// Pattern is RE2's, ASCII, and within Envoy's limit.
 	Pattern string
 	With    Substitution
+	// Origin is the annotation.
+	Origin diag.Origin
 }
 
 // Substitution is what replaces a match: texts and groups, in order.

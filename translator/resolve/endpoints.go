@@ -79,14 +79,8 @@ func (x endpointIndex) addresses(key ServiceKey, portName string, choice readine
 }
 
 func fromSlice(s source.EndpointSlice, portName string, choice readiness) ([]netip.AddrPort, []diag.D) {
-	i := slices.IndexFunc(s.Ports, func(p discoveryv1.EndpointPort) bool {
-		name := ""
-		if p.Name != nil {
-			name = *p.Name
-		}
-		return name == portName && p.Port != nil && (p.Protocol == nil || overTCP(*p.Protocol))
-	})
-	if i < 0 {
+	port, ok := slicePort(s, portName)
+	if !ok {
 		return nil, nil
 	}
 	var out []netip.AddrPort
@@ -96,7 +90,7 @@ func fromSlice(s source.EndpointSlice, portName string, choice readiness) ([]net
 			continue
 		}
 		// discovery/v1: the addresses of one endpoint are fungible; the first is enough.
-		address, err := parseEndpoint(e.Addresses[0], *s.Ports[i].Port)
+		address, err := parseEndpoint(e.Addresses[0], port)
 		if err != nil {
 			at := s.Place.Origin("EndpointSlice", s.Namespace, s.Name, fmt.Sprintf("endpoints[%d]", j))
 			ds = append(ds, diag.New(diag.CodeEndpointAddress, at, err.Error(),
@@ -186,7 +180,9 @@ func (r *backendResolver) assign(c reference, key ServiceKey, service source.Ser
 	p.look(r.endpoints)
 	r.diagnostics = append(r.diagnostics, markOf(len(r.ports)))
 	r.ports = append(r.ports, p)
-	r.assignments[name] = model.Assignment{Name: name, Endpoints: p.addresses, Origins: model.Origins{r.portOrigin(key, port, c.Backend.Origin)}}
+	r.assignments[name] = model.Assignment{
+		Name: name, Endpoints: p.addresses, Known: p.known, Origins: model.Origins{r.portOrigin(key, port, c.Backend.Origin)},
+	}
 	return name
 }
 

@@ -24,7 +24,7 @@ func (r *backendResolver) errorPages(c model.Claim) []model.ErrorPage {
 			found, closed := r.find(ref)
 			if closed == nil {
 				r.backends[found.backend.Name] = found.backend
-				out = append(out, model.ErrorPage{Statuses: p.Statuses, Backend: found.backend.Name, Host: found.name, Path: p.Path})
+				out = append(out, model.ErrorPage{Statuses: p.Statuses, Backend: found.backend.Name, Host: found.name, Path: p.Path, Origin: p.Origin})
 				continue
 			}
 			wrong = closed.Reason

@@ -33,12 +33,14 @@ type endpointPort struct {
 	untold bool
 
 	addresses   []netip.AddrPort
+	known       []model.Endpoint
 	diagnostics []diag.D
 }
 
 // look finds the endpoints.
 func (p *endpointPort) look(index endpointIndex) {
 	p.addresses, p.diagnostics = index.wanted(p.service, p.key, p.port.Name)
+	p.known = index.known(p.key, p.port.Name)
 	if len(p.addresses) > 0 {
 		return
 	}
@@ -100,10 +102,18 @@ func (e Endpoints) Diagnostics() []diag.D {
 // Moved is what a World with other EndpointSlices makes of Endpoints.
 type Moved struct {
 	Endpoints Endpoints
-	// Addresses are the endpoints of the assignments that have others than before, by the name of the assignment.
-	Addresses map[string][]netip.AddrPort
+	// Assignments are those with other endpoints than before, known or served, by name.
+	Assignments map[string]MovedAssignment
 	// Told says that Endpoints.Diagnostics are others than before, or may be.
 	Told bool
+}
+
+// MovedAssignment is the endpoints of an assignment, as in model.Assignment.
+type MovedAssignment struct {
+	Addresses []netip.AddrPort
+	Known     []model.Endpoint
+	// Served says that Addresses are others than before.
+	Served bool
 }
 
 // Move looks the endpoints up in a World that differs from the one before in nothing but EndpointSlices. It is false
@@ -113,7 +123,7 @@ func (e Endpoints) Move(w source.World) (Moved, bool) {
 		return Moved{}, false
 	}
 	index := indexEndpoints(w)
-	out := Moved{Endpoints: Endpoints{index: index, ports: slices.Clone(e.ports)}, Addresses: map[string][]netip.AddrPort{}}
+	out := Moved{Endpoints: Endpoints{index: index, ports: slices.Clone(e.ports)}, Assignments: map[string]MovedAssignment{}}
 	for i := range out.Endpoints.ports {
 		p := &out.Endpoints.ports[i]
 		if slices.EqualFunc(e.index.slices[p.key], index.slices[p.key], sameSlice) {
@@ -121,8 +131,9 @@ func (e Endpoints) Move(w source.World) (Moved, bool) {
 		}
 		before := *p
 		p.look(index)
-		if !slices.Equal(before.addresses, p.addresses) {
-			out.Addresses[portKey(p.key, p.port)] = p.addresses
+		served := !slices.Equal(before.addresses, p.addresses)
+		if served || !slices.Equal(before.known, p.known) {
+			out.Assignments[portKey(p.key, p.port)] = MovedAssignment{Addresses: p.addresses, Known: p.known, Served: served}
 		}
 		out.Told = out.Told || len(before.diagnostics)+len(p.diagnostics) > 0
 	}

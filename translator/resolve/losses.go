@@ -282,6 +282,6 @@ func answerOf(r model.Route) model.Route {
 		}
 		r.Action = &forward
 	}
-	r.Origins, r.Losers, r.Priority, r.Weight, r.RuleLength = nil, nil, 0, 0, 0
+	r.Origins, r.Losers, r.LostBy, r.Priority, r.Weight, r.RuleLength = nil, nil, nil, 0, 0, 0
 	return r
 }

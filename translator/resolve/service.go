@@ -56,7 +56,8 @@ func poolCookie(pool string) string {
 // perRoute is where a claim leads, with what its Services ask of the route itself, the strictest of each, and the places of
 // what shapes the route.
 func (r *backendResolver) perRoute(c model.Claim, targets []model.Target) (model.Forward, model.Origins) {
-	out := model.Forward{Targets: targets, Strip: c.Policies.Strip, ReplacePath: c.Policies.ReplacePath}
+	out := model.Forward{Targets: targets, Strip: c.Policies.Strip, ReplacePath: c.Policies.ReplacePath,
+		ReplacePathOrigin: c.Policies.ReplacePathOrigin}
 	var places model.Origins
 	for _, b := range c.Backends {
 		if !slices.ContainsFunc(targets, func(t model.Target) bool { return t.Origin == b.Origin && t.Closed == nil }) {

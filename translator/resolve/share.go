@@ -58,7 +58,31 @@ func (r *backendResolver) look(c reference) model.Target {
 		t.Host = found.name
 	}
 	t.Affinity = r.affinity(c)
+	t.Because = r.because(c, t)
 	return t
+}
+
+// because are the annotations that shape the way to a target.
+func (r *backendResolver) because(c reference, t model.Target) model.TargetOrigins {
+	key := ServiceKey{c.Object.Cluster, c.Backend.Namespace, c.Backend.Service}
+	of, b := r.in.Services[key], r.backends[t.Backend]
+	out := model.TargetOrigins{Host: c.Policies.ReplaceHostOrigin}
+	switch asked := c.Policies.ProtocolOrigin; {
+	case asked != diag.Origin{}:
+		out.Protocol = asked
+	default:
+		out.Protocol = of.ProtocolOrigin
+	}
+	if b.TLS != nil {
+		out.TLS = r.upstreamClaim(c, key).Origins()
+	}
+	if of.LeastRequest != nil {
+		out.Balancing = *of.LeastRequest
+	}
+	if t.Affinity != nil {
+		out.Affinity = of.Affinity.Origins
+	}
+	return out
 }
 
 func repeats(before []model.BackendRef, b model.BackendRef) bool {

@@ -91,7 +91,9 @@ func (l list) order(rs []ranked) ([]model.Route, []diag.D, []loss) {
 		if taken {
 			found.conflict(r, winner.first)
 			won := &out[winner.stands]
-			won.Losers = append(won.Losers, r.claim.Origins[:len(r.claim.Backends)]...)
+			places := r.claim.Origins[:len(r.claim.Backends)]
+			won.Losers = append(won.Losers, places...)
+			won.LostBy = append(won.LostBy, slices.Repeat([]model.ConflictRule{lostBy(*r, *winner.first)}, len(places))...)
 			continue
 		}
 		winners[r.route.Path] = place{r, len(out)}
@@ -128,6 +130,23 @@ func otherSpellings(r model.Route) []model.Route {
 		Action:  &model.Closed{Reason: "another spelling of a path to which access is restricted", Code: diag.CodeOtherSpelling, Origin: at},
 		Origins: model.Origins{r.Origins[0], at},
 	}}
+}
+
+// lostBy is the rule by which a claim lost its host and path to another.
+func lostBy(loser, winner ranked) model.ConflictRule {
+	a, b := winner.claim, loser.claim
+	switch {
+	case winner.route.Weight != loser.route.Weight:
+		return model.LostByWeight
+	case a.StandIn != b.StandIn:
+		return model.LostByStandIn
+	case compareObjects(a.Object, b.Object) == 0:
+		return model.LostByPlace
+	case !a.Object.Created.Equal(b.Object.Created):
+		return model.LostByAge
+	default:
+		return model.LostByName
+	}
 }
 
 func standIn(c model.Claim) int {

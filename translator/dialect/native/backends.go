@@ -36,19 +36,19 @@ const protocolForms = "http, https or h2c"
 
 func annotateBackends(r *dialect.Reader, shape dialect.Shape) dialect.Shape {
 	if keep, at, ok := r.Bool("preserve-host"); ok {
-		shape.Policies.ReplaceHost = !keep
+		shape.Policies.ReplaceHost, shape.Policies.ReplaceHostOrigin = !keep, at
 		shape.Annotations = append(shape.Annotations, at)
 	}
 	if protocol, at, ok := readProtocol(r); ok {
-		shape.Policies.Protocol = protocol
+		shape.Policies.Protocol, shape.Policies.ProtocolOrigin = protocol, at
 		shape.Annotations = append(shape.Annotations, at)
 	}
 	return shape
 }
 
 func serviceBackends(r *dialect.Reader, traits model.ServiceTraits) model.ServiceTraits {
-	if protocol, _, ok := readProtocol(r); ok {
-		traits.Protocol = protocol
+	if protocol, at, ok := readProtocol(r); ok {
+		traits.Protocol, traits.ProtocolOrigin = protocol, at
 	}
 	return traits
 }

@@ -34,7 +34,7 @@ type pathReading = func(networkingv1.HTTPIngressPath, diag.Origin) ([]dialect.Pa
 
 func annotateRewrites(r *dialect.Reader, ing source.Ingress, shape dialect.Shape) dialect.Shape {
 	if strip, at, ok := r.Bool("strip-prefix"); ok && strip {
-		shape.Path = each(shape.Path, stripPrefix)
+		shape.Path = each(shape.Path, func(c *dialect.PathClaim) { stripPrefix(c, at) })
 		shape.Annotations = append(shape.Annotations, at)
 		if !stripsPrefix(ing, shape) {
 			r.Say(diag.New(diag.CodeWithoutEffect, at, "there is no prefix to strip", "it has no effect",
@@ -47,7 +47,7 @@ func annotateRewrites(r *dialect.Reader, ing source.Ingress, shape dialect.Shape
 				"strip one by postern.dev/strip-prefix: \"true\", or by Traefik's rule-type PathPrefixStrip"))
 			return shape
 		}
-		shape.Path = each(shape.Path, rewriteBase)
+		shape.Path = each(shape.Path, func(c *dialect.PathClaim) { rewriteBase(c, at) })
 		shape.Annotations = append(shape.Annotations, at)
 	}
 	return shape
@@ -66,18 +66,18 @@ func each(read pathReading, change func(*dialect.PathClaim)) pathReading {
 
 // stripPrefix takes off what the path matched, as Traefik's PathPrefixStrip does. A path that replaces every other
 // takes the place of a strip, and so does a rewriting that replaces what matched, or a part of it.
-func stripPrefix(c *dialect.PathClaim) {
+func stripPrefix(c *dialect.PathClaim, at diag.Origin) {
 	if _, adds := c.Rewrite.(*model.AddPrefix); c.Rewrite != nil && !adds {
 		return
 	}
 	if c.Match.Kind != model.PathExact && c.Match.Value != "/" && c.Replace == "" && c.Strip == nil {
-		c.Strip = &model.Strip{Prefix: strings.TrimRight(c.Match.Value, "/")}
+		c.Strip = &model.Strip{Prefix: strings.TrimRight(c.Match.Value, "/"), Origin: at}
 	}
 }
 
-func rewriteBase(c *dialect.PathClaim) {
+func rewriteBase(c *dialect.PathClaim, at diag.Origin) {
 	if c.Strip != nil && c.Match.Kind != model.PathExact {
-		c.Strip = &model.Strip{Prefix: c.Strip.Prefix, RewriteBase: true}
+		c.Strip = &model.Strip{Prefix: c.Strip.Prefix, RewriteBase: true, Origin: c.Strip.Origin, BaseOrigin: at}
 	}
 }
 

@@ -29,7 +29,7 @@ var backends = []dialect.Annotation{
 
 func readBackends(r *dialect.Reader, shape *dialect.Shape) {
 	if keep, at, ok := r.Bool("preserve-host"); ok {
-		shape.Policies.ReplaceHost = !keep
+		shape.Policies.ReplaceHost, shape.Policies.ReplaceHostOrigin = !keep, at
 		shape.Annotations = append(shape.Annotations, at)
 	}
 	text, at, ok := r.Value("protocol")
@@ -39,7 +39,7 @@ func readBackends(r *dialect.Reader, shape *dialect.Shape) {
 	shape.Annotations = append(shape.Annotations, at)
 	protocol := model.Protocol(text)
 	if slices.Contains([]model.Protocol{model.ProtocolHTTP, model.ProtocolHTTPS, model.ProtocolH2C}, protocol) {
-		shape.Policies.Protocol = protocol
+		shape.Policies.Protocol, shape.Policies.ProtocolOrigin = protocol, at
 		return
 	}
 	r.Close(diag.New(diag.CodeBadProtocol, at, text+" is not a backend protocol", "its routes answer 503", "write http, https or h2c"))

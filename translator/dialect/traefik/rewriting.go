@@ -115,7 +115,7 @@ func (r *rewriteReader) target(target string, at diag.Origin) pathChange {
 	if wrong != "" {
 		return r.closes(at, fmt.Sprintf("%q is no target: %s", target, wrong), "write an absolute path")
 	}
-	return pathChange{rewrite: &model.ReplacePrefix{With: with}}
+	return pathChange{rewrite: &model.ReplacePrefix{With: with, Origin: at}}
 }
 
 func (r *rewriteReader) besideReplacePath(at diag.Origin, key string) pathChange {
@@ -141,7 +141,7 @@ func (r *rewriteReader) modifier(text string, at diag.Origin) pathChange {
 		if wrong != "" {
 			return r.closes(at, fmt.Sprintf("%q is no prefix: %s", value, wrong), "write an absolute path")
 		}
-		return pathChange{rewrite: &model.AddPrefix{Prefix: prefix}}
+		return pathChange{rewrite: &model.AddPrefix{Prefix: prefix, Origin: at}}
 	case ruleReplacePath:
 		if !strings.HasPrefix(value, "/") {
 			return r.closes(at, fmt.Sprintf("%q is no path: it does not begin with /", value), "write an absolute path")
@@ -173,7 +173,7 @@ func (r *rewriteReader) regex(value string, at diag.Origin) pathChange {
 	if !pattern.LeavesSlash(with) {
 		return r.closes(at, fmt.Sprintf("what %s makes may not begin with a slash", value), "begin the replacement with /")
 	}
-	return pathChange{rewrite: &model.ReplaceRegex{Pattern: pattern.String(), With: with}}
+	return pathChange{rewrite: &model.ReplaceRegex{Pattern: pattern.String(), With: with, Origin: at}}
 }
 
 // dotsAlone says whether a text of a substitution has a part between slashes, or between a slash and a group, of dots only.
@@ -210,7 +210,7 @@ func (p pathChange) applyTo(c dialect.PathClaim) (dialect.PathClaim, []diag.D) {
 		return c, nil
 	}
 	if p.replace != "" {
-		c.Replace = p.replace
+		c.Replace, c.ReplaceOrigin = p.replace, p.origin
 		return c, nil
 	}
 	switch rewrite := p.rewrite.(type) {
@@ -218,7 +218,7 @@ func (p pathChange) applyTo(c dialect.PathClaim) (dialect.PathClaim, []diag.D) {
 		if c.Strip == nil {
 			c.Rewrite = rewrite
 		} else if rewrite.With != "" {
-			c.Rewrite = &model.AddPrefix{Prefix: rewrite.With}
+			c.Rewrite = &model.AddPrefix{Prefix: rewrite.With, Origin: rewrite.Origin}
 		}
 	case *model.ReplaceRegex:
 		if c.Strip != nil {

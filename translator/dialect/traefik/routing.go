@@ -108,7 +108,7 @@ func readRouting(r *dialect.Reader, s dialect.Settings, shape *dialect.Shape) {
 	read := pathReader{settings: s}
 	if text, at, ok := r.Value("rule-type"); ok {
 		shape.Annotations = append(shape.Annotations, at)
-		read.ruleType = text
+		read.ruleType, read.ruleTypeAt = text, at
 		if !slices.Contains(ruleTypes, text) {
 			r.Bad(at, text, strings.Join(ruleTypes, ", "), "its paths answer 503")
 			read.ruleType = rulePathPrefix
@@ -148,9 +148,10 @@ func readEntries(r *dialect.Reader, s dialect.Settings, text string, at diag.Ori
 
 // pathReader reads the paths of an Ingress; ruleType is empty where the annotation is absent.
 type pathReader struct {
-	settings dialect.Settings
-	ruleType string
-	change   pathChange
+	settings   dialect.Settings
+	ruleType   string
+	ruleTypeAt diag.Origin
+	change     pathChange
 }
 
 func (p pathReader) path(rule networkingv1.HTTPIngressPath, at diag.Origin) ([]dialect.PathClaim, []diag.D) {
@@ -203,12 +204,12 @@ func (p pathReader) one(rule networkingv1.HTTPIngressPath, at diag.Origin) (dial
 		c.Match = p.prefix(value)
 	case rulePathPrefixStrip:
 		c.Match = p.prefix(value)
-		c.Strip = strip(c.Match)
+		c.Strip = p.strip(c.Match)
 	case rulePathStrip:
-		c.Strip = strip(c.Match)
+		c.Strip = p.strip(c.Match)
 	case ruleReplacePath:
 		// A modifier and no matcher: it takes every path of the host (rules/rules.go, replacePath).
-		c.Match, c.Replace = model.Prefix("/"), dialect.SentPath(rule.Path)
+		c.Match, c.Replace, c.ReplaceOrigin = model.Prefix("/"), dialect.SentPath(rule.Path), p.ruleTypeAt
 	}
 	return c, ds
 }
@@ -221,10 +222,10 @@ func (p pathReader) prefix(value string) model.PathMatch {
 }
 
 // strip takes off what the path matched; there is nothing to take off of /.
-func strip(m model.PathMatch) *model.Strip {
+func (p pathReader) strip(m model.PathMatch) *model.Strip {
 	prefix := strings.TrimRight(m.Value, "/")
 	if prefix == "" {
 		return nil
 	}
-	return &model.Strip{Prefix: prefix}
+	return &model.Strip{Prefix: prefix, Origin: p.ruleTypeAt}
 }
