@@ -32,6 +32,17 @@ func (s Severity) String() string {
 // MarshalText makes the word the JSON form.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads the word.
+func (s *Severity) UnmarshalText(text []byte) error {
+	for of := Info; of <= Error; of++ {
+		if of.String() == string(text) {
+			*s = of
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no severity", text)
+}
+
 // Origin is the place that something comes from: an object, a field in it, and for files the line.
 type Origin struct {
 	Cluster   string `json:"cluster,omitempty"`

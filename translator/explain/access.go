@@ -64,6 +64,7 @@ func (n *narrator) refusesClient() bool {
 		return false
 	}
 	n.routed, n.routedBy, n.filtered = true, n.headers, true
+	n.addOrigins(model.Origins{{Kind: "flag", Name: "--allowed-clients"}})
 	n.story.Decision = Decision{Status: http.StatusForbidden, Reason: "--allowed-clients refuses it: " + cmp.Or(unread, addr.String()+" is in none of its ranges")}
 	return true
 }
@@ -80,6 +81,7 @@ func (n *narrator) admitsSource(s model.Sources) bool {
 		n.note("%s admits %s", s.Origin.Annotation, addr)
 		return true
 	}
+	n.answering = PolicySources
 	n.refuse(s.Origin, cmp.Or(unread, addr.String()+" is in none of its ranges"))
 	return false
 }
@@ -95,6 +97,7 @@ func (n *narrator) admitsHost(h model.AllowedHosts) bool {
 	if slices.Contains(h.Names, strings.ToLower(name)) {
 		return true
 	}
+	n.answering = PolicyHosts
 	n.refuse(h.Origin, name+" is none of its hosts")
 	return false
 }

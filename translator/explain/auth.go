@@ -31,7 +31,7 @@ func (n *narrator) asksWho(r model.Route, _ *model.Forward) bool {
 		return false
 	}
 	n.addOrigins(a.Origins)
-	n.filtered = true
+	n.filtered, n.answering = true, PolicyAuth
 	values := n.headers.Values("Authorization")
 	if a.Kind == model.AuthDigest {
 		if len(values) > 0 {
@@ -47,7 +47,7 @@ func (n *narrator) asksWho(r model.Route, _ *model.Forward) bool {
 		}
 		return true
 	}
-	n.filtered = false
+	n.filtered, n.answering = false, ""
 	if a.RemoveHeader {
 		n.headers.Del("Authorization")
 	}

@@ -75,7 +75,7 @@ func (n *narrator) shake() string {
 	if chosen == nil {
 		return why
 	}
-	n.story.Certificate = &CertificateChoice{Host: chosen.Host.Name(), Why: why, Origins: chosen.Origins, chain: chosen.Chain}
+	n.serve(chosen, why)
 	return n.checkClient()
 }
 

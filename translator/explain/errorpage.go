@@ -51,20 +51,24 @@ func (n *narrator) addErrorPages(r model.Route, asked http.Header) {
 // PageFor is the page that takes the place of an answer with a status: one without a body has none. Its path is the one
 // that is asked for.
 func (d Decision) PageFor(status int) (Decision, bool) {
-	if status < http.StatusOK || status == http.StatusNoContent || status == http.StatusNotModified {
+	i := d.pageOf(status)
+	if i < 0 {
 		return Decision{}, false
 	}
-	for _, p := range d.ErrorPages {
-		for _, s := range p.Statuses {
-			if s.From <= status && status <= s.To {
-				page := p.Page
-				page.Path = strings.ReplaceAll(page.Path, model.StatusPlace, strconv.Itoa(status))
-				page.Headers = page.Headers.Clone()
-				return page, true
-			}
-		}
+	page := d.ErrorPages[i].Page
+	page.Path = strings.ReplaceAll(page.Path, model.StatusPlace, strconv.Itoa(status))
+	page.Headers = page.Headers.Clone()
+	return page, true
+}
+
+// pageOf is the place of the page for a status, -1 for none.
+func (d Decision) pageOf(status int) int {
+	if status < http.StatusOK || status == http.StatusNoContent || status == http.StatusNotModified {
+		return -1
 	}
-	return Decision{}, false
+	return slices.IndexFunc(d.ErrorPages, func(p ErrorPage) bool {
+		return slices.ContainsFunc(p.Statuses, func(s model.StatusRange) bool { return s.From <= status && status <= s.To })
+	})
 }
 
 // statusesText is a list of statuses as the annotation has it.

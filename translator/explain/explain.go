@@ -60,7 +60,7 @@ func Explain(g model.Gateway, ds []diag.D, r Request) (Story, error) {
 	n.story.Request = r.Method + " " + r.URL
 	n.story.From = r.From
 	n.tell()
-	n.story.Diagnostics = touching(ds, n.story.Origins)
+	n.story.Diagnostics = n.story.touching(ds)
 	return n.story, nil
 }
 
@@ -112,7 +112,9 @@ type narrator struct {
 	// filtered says that a filter of Envoy's answers, and not the route; bare that the answer is then without the headers
 	// of the route.
 	filtered, bare bool
-	story          Story
+	// answering is the policy of the route that gives the answer, empty for none.
+	answering PolicyKind
+	story     Story
 }
 
 // tell asks each part in the order in which Envoy has them, until one answers.
@@ -144,7 +146,8 @@ func (n *narrator) tell() {
 		return
 	}
 	n.story.Origins = slices.Clone(route.Origins)
-	n.story.Losers = slices.Clone(route.Losers)
+	n.story.Losers = losersOf(*route)
+	defer func() { n.story.Policies = n.policies(*route) }()
 	if n.refusesUpgrade() {
 		n.routed, n.routedBy = true, n.headers
 		n.addRouteHeaders()
@@ -186,6 +189,7 @@ func (n *narrator) enter() bool {
 	}
 	n.story.Entry = n.table.Entry.Name
 	n.story.Address = n.table.Entry.Address.String()
+	n.noteOnPort()
 	if !n.target.tls {
 		return false
 	}
@@ -196,6 +200,17 @@ func (n *narrator) enter() bool {
 	return false
 }
 
+// noteOnPort says where a URL's port is none that the entry has: it is answered as if it came there.
+func (n *narrator) noteOnPort() {
+	e := n.table.Entry
+	if _, port := cutPort(n.target.authority); port != "" {
+		public := e.TLS && portOf(n.target) == n.gateway.Edge.HTTPSPublicPort
+		if asked := portOf(n.target); asked != e.PublicPort && asked != e.Address.Port() && !public {
+			n.note("port %d is not that of the entry %s, which is %d: this is what it would answer there", asked, e.Name, e.PublicPort)
+		}
+	}
+}
+
 // answer is what the chosen route does.
 func (n *narrator) answer(r model.Route) {
 	switch action := r.Action.(type) {
@@ -204,6 +219,7 @@ func (n *narrator) answer(r model.Route) {
 		if ok, _ := matchPath(r.Path, n.story.Path); ok && n.redirectsToHTTPS(r) {
 			return
 		}
+		n.answering = PolicyClosed
 		n.story.Decision = Decision{Status: http.StatusServiceUnavailable, Reason: action.Reason}
 		if action.Origin != (diag.Origin{}) && !slices.Contains(n.story.Origins, action.Origin) {
 			n.story.Origins = append(n.story.Origins, action.Origin)
@@ -254,6 +270,7 @@ func (n *narrator) forward(r model.Route, f *model.Forward) {
 		}
 	}
 	changeRequest(d.Headers, r.RequestHeaders)
+	d.annotated = annotated(r.RequestHeaders)
 	if d.RewritesBase {
 		d.Headers.Set("Accept-Encoding", "identity")
 	}
@@ -268,7 +285,7 @@ func (n *narrator) forward(r model.Route, f *model.Forward) {
 	}
 	ask := n.ask(*r.Auth, d.Path, before)
 	if ask.Of.Status != 0 {
-		n.filtered = true
+		n.filtered, n.answering = true, PolicyAuth
 		n.story.Decision = Decision{Status: http.StatusServiceUnavailable, Reason: "who asks cannot be found out: " + ask.Of.Reason}
 		return
 	}
@@ -303,6 +320,7 @@ func (n *narrator) to(d Decision, t model.Target) Decision {
 	for _, e := range a.Endpoints {
 		d.Endpoints = append(d.Endpoints, e.String())
 	}
+	d.EndpointHealth = endpointsOf(a)
 	n.addOrigins(b.Origins, a.Origins)
 	n.noteOnBackend(b)
 	d = n.keep(d, t)
@@ -315,7 +333,7 @@ func (n *narrator) to(d Decision, t model.Target) Decision {
 	switch {
 	case len(a.Endpoints) > 0:
 	case a.Outside == nil:
-		d.Status, d.Reason = http.StatusServiceUnavailable, "the backend has no ready endpoints"
+		d.Status, d.Reason = http.StatusServiceUnavailable, withoutEndpoints(d.EndpointHealth)
 	case a.Outside.Asked:
 		d.Status, d.Reason = http.StatusServiceUnavailable, d.Outside+" has no address that may be connected to"
 	default:
@@ -352,31 +370,9 @@ func (n *narrator) noteOnPrefix(strip model.Strip) {
 		n.note("the backend does not see %s: in its HTML pages the base element is put under it (<base href=\"/\"> becomes <base href=\"%s/\">), "+
 			"for which it is asked for uncompressed answers; links that begin with / such as /style.css still ask outside of it", prefix, prefix)
 	} else {
-		n.note("the backend does not see %s: a page with <base href=\"/\">, or with links that begin with / such as /style.css, "+
-			"asks outside of it and misses this route; relative links work, and so does an app that honours X-Forwarded-Prefix; "+
+		n.note("the backend does not see %s: its pages with <base href=\"/\"> or links such as /style.css ask outside of it and miss "+
+			"this route; relative links work, and so does an app that honours X-Forwarded-Prefix; "+
 			"postern.dev/rewrite-base: \"true\" changes such a base", prefix)
 	}
-	n.note("in what it answers, Location and the Path of Set-Cookie are put under %s; a cookie without Path and a __Host- cookie are left alone", prefix)
-}
-
-// touching are the diagnostics about what the origins name: the same field, one around it or one within it.
-func touching(ds []diag.D, origins model.Origins) []diag.D {
-	var out []diag.D
-	for _, d := range ds {
-		places := append([]diag.Origin{d.Origin}, d.Others...)
-		if slices.ContainsFunc(places, func(p diag.Origin) bool {
-			return slices.ContainsFunc(origins, func(o diag.Origin) bool { return touches(p, o) })
-		}) {
-			out = append(out, d)
-		}
-	}
-	return out
-}
-
-func touches(p, o diag.Origin) bool {
-	if p.Cluster != o.Cluster || p.Kind != o.Kind || p.Namespace != o.Namespace || p.Name != o.Name {
-		return false
-	}
-	// An annotation bears on every route of its object.
-	return p.Annotation != "" || strings.HasPrefix(p.Field, o.Field) || strings.HasPrefix(o.Field, p.Field)
+	n.note("Location and the Path of Set-Cookie are put under %s, but for cookies without Path and __Host- cookies", prefix)
 }

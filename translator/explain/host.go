@@ -58,6 +58,12 @@ type group struct {
 	routes []model.Route
 }
 
+// The names of the tables without a host.
+const (
+	anyHost        = "*"
+	defaultBackend = "default backend"
+)
+
 // groups are the tables that a host's request tries, in order: exact, wildcard, any, default backends.
 func groups(t model.Table, host string) []group {
 	own := func(from []model.HostRoutes, name, why, otherwise string) group {
@@ -73,8 +79,8 @@ func groups(t model.Table, host string) []group {
 		out = append(out, own(t.Wildcard, wildcard, "one label in place of the star", "no rule names it"))
 	}
 	return append(out,
-		group{HostTable{Host: "*", Why: "rules without a host", Routes: len(t.Any)}, t.Any},
-		group{HostTable{Host: "default backend", Why: "when no rule matches", Routes: len(t.Default)}, t.Default},
+		group{HostTable{Host: anyHost, Why: "rules without a host", Routes: len(t.Any)}, t.Any},
+		group{HostTable{Host: defaultBackend, Why: "when no rule matches", Routes: len(t.Default)}, t.Default},
 	)
 }
 
@@ -82,9 +88,8 @@ func groups(t model.Table, host string) []group {
 // is the host that it is of.
 func (n *narrator) choose() (*model.Route, string) {
 	path, _, _ := strings.Cut(n.target.path, "?")
-	var chosen *model.Route
-	of := ""
-	for _, g := range groups(*n.table, hostName(n.target.authority)) {
+	var chosen standing
+	for place, g := range groups(*n.table, hostName(n.target.authority)) {
 		n.story.Hosts = append(n.story.Hosts, g.HostTable)
 		for i := range g.routes {
 			r := &g.routes[i]
@@ -97,17 +102,17 @@ func (n *narrator) choose() (*model.Route, string) {
 				c.Origin = r.Origins[0]
 			}
 			switch {
-			case ok && chosen == nil:
-				chosen, of, c.Outcome = r, g.Host, Matched
+			case ok && chosen.route == nil:
+				chosen, c.Outcome = standing{place, g.Host, r}, Matched
 			case ok:
-				c.Outcome, c.Reason = Later, "would match too, but comes later"
-			case chosen != nil:
+				c.Outcome, c.Reason = Later, comesLater(chosen, standing{place, g.Host, r})
+			case chosen.route != nil:
 				continue
 			}
 			n.story.Candidates = append(n.story.Candidates, c)
 		}
 	}
-	return chosen, of
+	return chosen.route, chosen.host
 }
 
 // matches says whether a route takes a path, and why or why not.

@@ -308,7 +308,7 @@ func backendText(b model.Backend, a model.Assignment) string {
 	for _, e := range a.Endpoints {
 		endpoints = append(endpoints, e.String())
 	}
-	words = append(words, "at "+orNone(strings.Join(endpoints, " ")))
+	words = append(words, "at "+orNone("endpoint", strings.Join(endpoints, " ")))
 	if a.Outside != nil {
 		words = append(words, "of "+a.Outside.Name)
 	}

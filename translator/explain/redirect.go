@@ -41,6 +41,7 @@ func (n *narrator) redirectsToHTTPS(r model.Route) bool {
 		n.note("peer %s is a trusted proxy and says that the client came over HTTPS, so there is no redirect to HTTPS", n.request.From)
 		return false
 	}
+	n.answering = PolicyHTTPSRedirect
 	n.redirectToHTTPS(*r.HTTPSRedirect)
 	return true
 }
@@ -66,6 +67,7 @@ func (n *narrator) redirectsToHost(r model.Route, _ *model.Forward) bool {
 	if !n.otherHost(r) {
 		return false
 	}
+	n.answering = PolicyHostRedirect
 	n.story.Decision = Decision{
 		Status: n.status(r.HostRedirect.Status), Location: "https://" + r.HostRedirect.Host + n.target.path, Reason: "redirect to the one host",
 	}
@@ -91,6 +93,7 @@ func (n *narrator) redirectsFromRoot(r model.Route, _ *model.Forward) bool {
 	if !n.atRoot(r) {
 		return false
 	}
+	n.answering = PolicyRootRedirect
 	n.redirectToPath(r.RootRedirect.Path, n.status(r.RootRedirect.Status), "the root of the app is elsewhere")
 	n.addOrigins(model.Origins{r.RootRedirect.Origin})
 	return true
@@ -123,7 +126,7 @@ func (n *narrator) redirectsURL(r model.Route, f *model.Forward) bool {
 	case !wholeURL.MatchString(url):
 		d = Decision{Status: http.StatusBadGateway, Reason: "what redirect-regex makes is no whole URL: " + url}
 	}
-	n.story.Decision = d
+	n.answering, n.story.Decision = PolicyURLRedirect, d
 	n.addOrigins(model.Origins{r.URLRedirect.Origin})
 	// Envoy puts the headers of a route to a backend on this answer, and of no other.
 	n.filtered, n.bare = true, n.answersItself(r, f)
@@ -147,6 +150,7 @@ func (n *narrator) redirectsToSlash(r model.Route, f *model.Forward) bool {
 	if !n.wantsSlash(r, f) {
 		return false
 	}
+	n.answering = PolicySlashRedirect
 	n.redirectToPath(f.Strip.Prefix+"/", http.StatusFound, "a stripped prefix is asked for as a folder, so that relative links stay under it")
 	return true
 }

@@ -77,6 +77,7 @@ func (n *narrator) refusesDots(r model.Route, _ *model.Forward) bool {
 	if !n.hasDots(r) {
 		return false
 	}
+	n.answering = PolicyDots
 	n.story.Decision = Decision{Status: http.StatusBadRequest, Reason: "the path has two dots in a row, of which ReplacePathRegex may make a dot segment"}
 	return true
 }
