@@ -58,12 +58,16 @@ var completions = map[string]cobra.CompletionFunc{
 	"to":                  anyFile,
 	"upstream-ca":         anyFile,
 	"kubeconfig":          anyFile,
+	"client-cert":         anyFile,
+	"server-auth":         anyFile,
+	"server-ca":           anyFile,
 	"envoy-path":          anyFile,
 	"tls-cert-dir":        folders,
 	"data-plane":          words(up.DataPlanes...),
 	"traefik-path-prefix": words(options.TraefikPrefixes...),
 	"access-log":          words(model.AccessLogs...),
 	"slash-redirect":      words("true", "false"),
+	"tls":                 words("1.2", "1.3"),
 	"request":             words("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
 }
 

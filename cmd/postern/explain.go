@@ -1,32 +1,36 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	neturl "net/url"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/postern-gateway/postern/controlplane/inspect/client"
 	"github.com/postern-gateway/postern/translator/explain"
 )
 
 func explainCommand() *cobra.Command {
-	var in input
-	var output string
-	var asked requestFlags
+	var e explainFlags
 	c := &cobra.Command{
-		Use:   "explain -f PATH URL",
+		Use:   "explain (-f PATH | --server URL) URL",
 		Short: "Say where a URL goes, and which object and field made it so",
-		Long: `Asks the same model that is served: which entry, host and route answer the URL, what becomes
-of the request on its way, and which rules lost and why. Nothing is sent anywhere.`,
+		Long: `Asks the same model that is served, from files or of a live server: which entry, certificate, host and
+route answer the URL, what becomes of the request on its way, which rules lost and why, and which object,
+field and line each of it comes from. Nothing is sent to the URL.`,
 		Example: `  postern explain -f manifests/ http://node/k8s/
   postern explain -f manifests/ -X POST -H 'X-Forwarded-Proto: https' --from 10.0.0.9 http://shop.test/cart
-  postern explain -f manifests/ --client-cert alice.pem https://shop.test/admin`,
+  postern explain -f manifests/ --client-cert alice.pem https://shop.test/admin
+  postern explain -f manifests/ --follow http://shop.test/
+  postern explain --server http://127.0.0.1:8079 https://shop.test/cart`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("name one URL, as http://HOST/PATH, not %d", len(args))
@@ -34,30 +38,114 @@ of the request on its way, and which rules lost and why. Nothing is sent anywher
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			request, err := asked.request(args[0])
+			request, err := e.asked.request(args[0])
 			if err != nil {
 				return err
 			}
-			in, err := in.translate(c)
+			if err := e.check(c); err != nil {
+				return err
+			}
+			if e.server.Given() {
+				return e.ofServer(c, request)
+			}
+			in, err := e.in.translate(c)
 			if err != nil {
 				return err
 			}
-			story, err := explain.Explain(in.result.Gateway, in.result.Diagnostics, request)
+			var story told
+			if e.follow {
+				story, err = explain.Follow(in.result.Gateway, in.result.Diagnostics, request)
+			} else {
+				story, err = explain.Explain(in.result.Gateway, in.result.Diagnostics, request)
+			}
 			if err != nil {
 				return err
 			}
-			if output == formatJSON {
+			if e.output == formatJSON {
 				return printJSON(c.OutOrStdout(), story)
 			}
 			_, err = fmt.Fprint(c.OutOrStdout(), story.Text())
 			return err
 		},
 	}
-	in.register(c)
-	in.registerCluster(c)
-	asked.register(c.Flags())
-	outputFlag(c, &output, formatText, formatJSON)
+	e.in.register(c)
+	e.in.registerCluster(c)
+	c.Flags().VisitAll(func(f *pflag.Flag) { e.ofFiles = append(e.ofFiles, f.Name) })
+	e.server.Register(c.Flags())
+	e.asked.register(c.Flags())
+	c.Flags().BoolVar(&e.follow, "follow", false, "go on with the redirects that the gateway itself answers by")
+	outputFlag(c, &e.output, formatText, formatJSON)
 	return c
+}
+
+// told is a story, or several.
+type told interface{ Text() string }
+
+// explainFlags are the command line of explain.
+type explainFlags struct {
+	in     input
+	server client.Flags
+	asked  requestFlags
+	follow bool
+	output string
+	// ofFiles are the names of the flags that say what is translated and how.
+	ofFiles []string
+}
+
+// check says what is wrong where not exactly one thing is asked.
+func (e *explainFlags) check(c *cobra.Command) error {
+	if !e.server.Given() {
+		if err := e.server.Check(); err != nil {
+			return err
+		}
+		if _, err := e.in.readsCluster(c); errors.Is(err, errNoSource) {
+			return fmt.Errorf("%w; or a live server, by --server URL", err)
+		}
+		return nil
+	}
+	var of string
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if slices.Contains(e.ofFiles, f.Name) {
+			of = f.Name
+		}
+	})
+	switch of {
+	case "":
+		return nil
+	case "filename":
+		return errors.New("-f and --server are given: name manifests or a live server, not both")
+	default:
+		return fmt.Errorf("--%s is for manifests and clusters: a live server answers by its own settings", of)
+	}
+}
+
+// ofServer prints what a live server says.
+func (e *explainFlags) ofServer(c *cobra.Command, request explain.Request) error {
+	server, err := e.server.Client()
+	if err != nil {
+		return err
+	}
+	query := request.Query()
+	if e.follow {
+		query.Set(explain.KeyFollow, "true")
+	}
+	var answer json.RawMessage
+	if err := server.Get(c.Context(), "/explain", query, &answer); err != nil {
+		return err
+	}
+	// A later server may say more than is known here.
+	if e.output == formatJSON {
+		return printJSON(c.OutOrStdout(), answer)
+	}
+	var story told = new(explain.Story)
+	if e.follow {
+		story = new(explain.Journey)
+	}
+	if err := json.Unmarshal(answer, story); err != nil {
+		return fmt.Errorf("%s: its answer is no story; is it another version of Postern? %w", server, err)
+	}
+	_, err = fmt.Fprint(c.OutOrStdout(), story.Text())
+	return err
 }
 
 // requestFlags are what the command line says of the request.

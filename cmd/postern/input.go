@@ -55,8 +55,11 @@ func (in *input) readsCluster(c *cobra.Command) (bool, error) {
 	case len(given) > 0 || isPlugin(c):
 		return true, nil
 	}
-	return false, errors.New("-f PATH is missing: name a file or folder of manifests, or - for standard input; or a cluster, by -A for all its namespaces, or -n NAMESPACE")
+	return false, errNoSource
 }
+
+// errNoSource is what a command answers that may read a cluster, where nobody says what to read.
+var errNoSource = errors.New("-f PATH is missing: name a file or folder of manifests, or - for standard input; or a cluster, by -A for all its namespaces, or -n NAMESPACE")
 
 // translated is what the manifests were, and what became of them.
 type translated struct {
