@@ -75,11 +75,7 @@ func (x *exchange) forward(f *config.Forward) {
 				x.w.Header().Del("Connection") // that of a chunked request; the answer has its own
 			}
 			sent.Status = response.StatusCode
-			if x.upgrade == webSocket && response.StatusCode < http.StatusBadRequest && response.StatusCode != http.StatusSwitchingProtocols {
-				x.turnDown(response, sent)
-			} else {
-				x.respond(response.Header, sent)
-			}
+			x.changeAnswer(response, sent)
 			kept.answer(response.Header)
 			if x.route.Filters.Scripts.Base != nil {
 				rewriteBase(x.route.Filters.Scripts.Base, response)
@@ -100,6 +96,15 @@ func (x *exchange) forward(f *config.Forward) {
 		},
 	}
 	proxy.ServeHTTP(x.w, x.r.WithContext(ctx))
+}
+
+// changeAnswer changes a backend's answer as the route says.
+func (x *exchange) changeAnswer(response *http.Response, v config.Values) {
+	if x.upgrade == webSocket && response.StatusCode < http.StatusBadRequest && response.StatusCode != http.StatusSwitchingProtocols {
+		x.turnDown(response, v)
+	} else {
+		x.respond(response.Header, v)
+	}
 }
 
 // turnDown makes the answer of a backend that has not changed to a WebSocket, though it reports no error, one of the
