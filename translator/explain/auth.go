@@ -32,18 +32,22 @@ func (n *narrator) asksWho(r model.Route, _ *model.Forward) bool {
 	}
 	n.addOrigins(a.Origins)
 	n.filtered, n.answering = true, PolicyAuth
-	values := n.headers.Values("Authorization")
-	if a.Kind == model.AuthDigest {
+	user, why := n.request.User, ""
+	switch values := n.headers.Values("Authorization"); {
+	case user != "":
+		why = n.isNoUser(a.UsersName(), user)
+	case a.Kind == model.AuthDigest:
 		if len(values) > 0 {
 			n.note("a response of digest is to a nonce that a data plane has given out, which explain cannot know: who answers the challenge rightly goes on")
 		}
-		n.story.Decision = Decision{Status: http.StatusUnauthorized, Reason: "no user of Secret " + a.UsersName() + " has answered a challenge of digest"}
-		return true
+		why = "no user of Secret " + a.UsersName() + " has answered a challenge of digest"
+	default:
+		user, why = n.userOf(a.UsersName(), values)
 	}
-	user, why := n.userOf(a.UsersName(), values)
 	if why != "" {
-		n.story.Decision = Decision{
-			Status: http.StatusUnauthorized, Reason: why, Response: http.Header{"Www-Authenticate": {`Basic realm="` + model.AuthRealm + `"`}},
+		n.story.Decision = Decision{Status: http.StatusUnauthorized, Reason: why}
+		if a.Kind == model.AuthBasic {
+			n.story.Decision.Response = http.Header{"Www-Authenticate": {`Basic realm="` + model.AuthRealm + `"`}}
 		}
 		return true
 	}
@@ -60,12 +64,30 @@ func (n *narrator) asksWho(r model.Route, _ *model.Forward) bool {
 // passwordMax is the longest password that a data plane looks at, in bytes.
 const passwordMax = 1024
 
-// userOf is the user of an Authorization header, or why there is none.
-func (n *narrator) userOf(name string, values []string) (user, why string) {
+// entries are the lines of users, none where the model comes from elsewhere without its secrets.
+func (n *narrator) entries(name string) []model.User {
 	i := slices.IndexFunc(n.gateway.Users, func(u model.Users) bool { return u.Name == name })
 	if i < 0 {
 		panic("explain: the model has no users " + name)
 	}
+	return n.gateway.Users[i].Entries
+}
+
+// isNoUser says why somebody is no user, empty where there is one of that name, or might be.
+func (n *narrator) isNoUser(name, user string) string {
+	entries := n.entries(name)
+	if len(entries) == 0 {
+		n.note("the users of Secret %s are no part of this model: %s counts as one of them", name, user)
+		return ""
+	}
+	if slices.ContainsFunc(entries, func(e model.User) bool { return e.Name == user }) {
+		return ""
+	}
+	return "Secret " + name + " has no user " + user
+}
+
+// userOf is the user of an Authorization header, or why there is none.
+func (n *narrator) userOf(name string, values []string) (user, why string) {
 	if len(values) != 1 {
 		return "", "the request has not one Authorization header"
 	}
@@ -79,7 +101,11 @@ func (n *narrator) userOf(name string, values []string) (user, why string) {
 			return "", "its Authorization is not of the scheme Basic"
 		}
 	}
-	entries := n.gateway.Users[i].Entries
+	entries := n.entries(name)
+	if len(entries) == 0 {
+		n.note("the users of Secret %s are no part of this model: who shows a right password goes on", name)
+		return "", "whether Secret " + name + " has such a user cannot be told"
+	}
 	j := slices.IndexFunc(entries, func(e model.User) bool { return e.Name == user })
 	if j < 0 || len(password) > passwordMax || !isPassword(string(entries[j].Hash), password) {
 		return "", "Secret " + name + " has no such user with such a password"

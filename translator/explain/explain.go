@@ -40,6 +40,9 @@ type Request struct {
 	At time.Time
 	// HTTP2 says that the client speaks HTTP/2, in which a request has a scheme of its own.
 	HTTP2 bool
+	// User is who the client has shown to be wherever it is asked, with a password or an answer to digest's challenge that
+	// counts as right. Empty leaves it to Authorization.
+	User string
 }
 
 // Explain tells the story of a request. ds are the diagnostics of the translation that made the gateway. The error
