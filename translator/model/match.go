@@ -100,6 +100,20 @@ func (h Host) String() string {
 	return h.name
 }
 
+// MarshalText writes the host as ParseHost reads it; the zero Host is empty.
+func (h Host) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (h *Host) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*h = Host{}
+		return nil
+	}
+	var err error
+	*h, err = ParseHost(string(text))
+	return err
+}
+
 // Compare orders hosts: exact, wildcard, any; each by name.
 func (h Host) Compare(o Host) int {
 	return cmp.Or(cmp.Compare(h.kind, o.kind), cmp.Compare(h.name, o.name))
