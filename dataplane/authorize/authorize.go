@@ -38,7 +38,7 @@ type Checker struct {
 	authv3.UnimplementedAuthorizationServer
 	sources   Sources
 	log       *slog.Logger
-	passwords *passwords
+	passwords *Passwords
 	nonces    *nonces
 	// told is when a failure was logged last, in nanoseconds.
 	told atomic.Int64
@@ -46,7 +46,7 @@ type Checker struct {
 
 // New makes a Checker with keys and memories of its own.
 func New(sources Sources, log *slog.Logger) *Checker {
-	return &Checker{sources: sources, log: log, passwords: newPasswords(), nonces: newNonces(time.Now)}
+	return &Checker{sources: sources, log: log, passwords: NewPasswords(), nonces: newNonces(time.Now)}
 }
 
 // request is what is decided about.

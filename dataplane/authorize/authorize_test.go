@@ -157,7 +157,7 @@ func TestHeadersOfUsers(t *testing.T) {
 
 // TestDearChecksAreBounded asks more than may wait: what has no place is answered 503, and nothing waits for ever.
 func TestDearChecksAreBounded(t *testing.T) {
-	p := newPasswords()
+	p := NewPasswords()
 	for range cap(p.waiting) {
 		p.waiting <- struct{}{}
 	}
@@ -165,21 +165,21 @@ func TestDearChecksAreBounded(t *testing.T) {
 		p.places <- struct{}{}
 	}
 	users := &config.Users{Hashes: map[string]string{"alice": aliceBcrypt}}
-	if _, err := p.check(context.Background(), users, "alice", "secret"); !errors.Is(err, errBusy) {
+	if _, err := p.Check(context.Background(), users, "alice", "secret"); !errors.Is(err, errBusy) {
 		t.Errorf("got %v", err)
 	}
 	<-p.places
-	if right, err := p.check(context.Background(), users, "alice", "secret"); !right || err != nil {
+	if right, err := p.Check(context.Background(), users, "alice", "secret"); !right || err != nil {
 		t.Errorf("with a place: %v, %v", right, err)
 	}
 	p.places <- struct{}{}
-	if right, err := p.check(context.Background(), users, "alice", "secret"); !right || err != nil {
+	if right, err := p.Check(context.Background(), users, "alice", "secret"); !right || err != nil {
 		t.Errorf("what is remembered needs no place: %v, %v", right, err)
 	}
 }
 
 func TestRememberedPasswordsAreBounded(t *testing.T) {
-	p := newPasswords()
+	p := NewPasswords()
 	for i := range rightMax + 10 {
 		p.remember(p.id(fmt.Sprint(i)))
 	}

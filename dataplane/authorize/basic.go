@@ -20,7 +20,7 @@ func (c *Checker) basic(ctx context.Context, r request) *authv3.CheckResponse {
 	if !ok {
 		return challenge
 	}
-	right, err := c.passwords.check(ctx, users, user, password)
+	right, err := c.passwords.Check(ctx, users, user, password)
 	switch {
 	case err != nil:
 		return c.failed("check a password", err)

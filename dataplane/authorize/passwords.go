@@ -36,9 +36,9 @@ const (
 
 var errBusy = errors.New("too many passwords are being checked")
 
-// passwords checks passwords. Dear checks are bounded in number, and right answers remembered under a keyed hash of user,
+// Passwords checks passwords. Dear checks are bounded in number, and right answers remembered under a keyed hash of user,
 // password and what stands for it in the Secret: a changed Secret makes an old answer unreachable.
-type passwords struct {
+type Passwords struct {
 	key     []byte
 	places  chan struct{}
 	waiting chan struct{}
@@ -49,17 +49,19 @@ type passwords struct {
 	used  *list.List                          // of the keys, latest use first; guarded by mu
 }
 
-func newPasswords() *passwords {
+// NewPasswords makes Passwords with a memory of their own.
+func NewPasswords() *Passwords {
 	key := make([]byte, sha256.Size)
 	rand.Read(key) // It never fails (crypto/rand).
-	return &passwords{
+	return &Passwords{
 		key: key, places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), waiting: make(chan struct{}, waitingMax),
 		right: map[[sha256.Size]byte]*list.Element{}, used: list.New(),
 	}
 }
 
-// check says whether a password is the user's. That of a user who is not there takes as long.
-func (p *passwords) check(ctx context.Context, users *config.Users, user, password string) (bool, error) {
+// Check says whether a password is the user's, of whom there is one at least. That of a user who is not there takes as long.
+// The error is the context's, or that too many passwords are being checked.
+func (p *Passwords) Check(ctx context.Context, users *config.Users, user, password string) (bool, error) {
 	hash, known := users.Hashes[user]
 	if !known {
 		// Whichever: what counts is that it is of the kind that others are.
@@ -99,7 +101,7 @@ func (p *passwords) check(ctx context.Context, users *config.Users, user, passwo
 }
 
 // place waits for one of the places of a dear check.
-func (p *passwords) place() error {
+func (p *Passwords) place() error {
 	select {
 	case p.places <- struct{}{}:
 		return nil
@@ -121,7 +123,7 @@ func (p *passwords) place() error {
 	}
 }
 
-func (p *passwords) id(parts ...string) [sha256.Size]byte {
+func (p *Passwords) id(parts ...string) [sha256.Size]byte {
 	mac := hmac.New(sha256.New, p.key)
 	for _, part := range parts {
 		mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
@@ -130,7 +132,7 @@ func (p *passwords) id(parts ...string) [sha256.Size]byte {
 	return [sha256.Size]byte(mac.Sum(nil))
 }
 
-func (p *passwords) remembered(id [sha256.Size]byte) bool {
+func (p *Passwords) remembered(id [sha256.Size]byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e, ok := p.right[id]
@@ -140,7 +142,7 @@ func (p *passwords) remembered(id [sha256.Size]byte) bool {
 	return ok
 }
 
-func (p *passwords) remember(id [sha256.Size]byte) {
+func (p *Passwords) remember(id [sha256.Size]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.right[id] != nil {

@@ -27,6 +27,16 @@ var (
 	digestHash = regexp.MustCompile(`^[0-9a-fA-F]{32}$`)
 )
 
+// ReadUsers reads the users of a file of htpasswd. Its faults are lines whose users are left out, each with its number and in
+// words that show nothing of it.
+func ReadUsers(text []byte) (users []model.User, faults []string) {
+	users, broken := readUsers(model.AuthBasic, text)
+	for _, line := range broken {
+		faults = append(faults, fmt.Sprintf("line %d: %s", line.number, line.fault))
+	}
+	return users, faults
+}
+
 // brokenLine is a line, by its number from 1, that keeps its user out, and why, in words that show nothing of it.
 type brokenLine struct {
 	number int
