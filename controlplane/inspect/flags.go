@@ -1,0 +1,111 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/postern-gateway/postern/controlplane/health"
+)
+
+// Flags say where inspection is answered, and to whom.
+type Flags struct {
+	// Address is HOST:PORT; empty answers nowhere.
+	Address string
+	// UsersFile holds lines of htpasswd, TokenFile a bearer token. Either lets in; without both, only this machine asks.
+	UsersFile, TokenFile string
+	// CertDir is a folder with tls.crt and tls.key; without it HTTP is plain.
+	CertDir string
+	// Hosts are names by which the listener is asked for.
+	Hosts []string
+}
+
+// Register defines the flags.
+func (f *Flags) Register(fs *pflag.FlagSet) {
+	fs.StringVar(&f.Address, "inspect", "", "address of the inspection pages, e.g. 127.0.0.1:9901 (default: none); other than loopback needs --inspect-users or --inspect-token")
+	fs.StringVar(&f.UsersFile, "inspect-users", "", "`FILE` of htpasswd with those who may inspect; read again on change")
+	fs.StringVar(&f.TokenFile, "inspect-token", "", "`FILE` with the bearer token of those who may inspect, of 16 bytes or more; read again on change")
+	fs.StringVar(&f.CertDir, "inspect-cert-dir", "", "folder with tls.crt and tls.key of the inspection listener (default: plain HTTP); read again on change")
+	fs.StringSliceVar(&f.Hosts, "inspect-host", nil, "`HOST` name by which the inspection pages are asked for; may be repeated")
+}
+
+// Listener is an open address, and what is asked of those who come to it.
+type Listener struct {
+	net.Listener
+	// URL is where people look.
+	URL         string
+	hosts       hosts
+	credentials *credentials
+	pair        *keyPair
+	log         *slog.Logger
+}
+
+// Open opens the address and reads the files; without an address it is nil. Whatever would leave the pages open to the
+// network is refused.
+func (f Flags) Open(log *slog.Logger) (*Listener, error) {
+	if f.Address == "" {
+		return nil, f.idle()
+	}
+	host, port, err := net.SplitHostPort(f.Address)
+	if err != nil {
+		return nil, fmt.Errorf("--inspect %s: write HOST:PORT, as 127.0.0.1:9901", f.Address)
+	}
+	l := &Listener{log: log}
+	if l.credentials, err = openCredentials(f.UsersFile, f.TokenFile, log); err != nil {
+		return nil, err
+	}
+	if l.credentials == nil && !isLocalName(host) {
+		return nil, fmt.Errorf("--inspect %s is no loopback address, so everyone who reaches it could look: "+
+			"say who may by --inspect-users FILE or --inspect-token FILE, or listen on 127.0.0.1:%s", f.Address, port)
+	}
+	if l.pair, err = openKeyPair(f.CertDir, log); err != nil {
+		return nil, err
+	}
+	if l.Listener, err = health.Listen("inspect", f.Address); err != nil {
+		return nil, err
+	}
+	address, ok := l.Addr().(*net.TCPAddr)
+	local := ok && address.IP.IsLoopback()
+	if l.credentials == nil && !local { // localhost is whatever /etc/hosts says.
+		return nil, errors.Join(fmt.Errorf("--inspect %s: it is %s here, which is no loopback address", f.Address, l.Addr()), l.Close())
+	}
+	if l.hosts, err = newHosts(f.Hosts, l.credentials != nil); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	l.URL = "http://" + l.Addr().String() + "/"
+	switch {
+	case l.pair != nil:
+		l.URL = "https://" + l.Addr().String() + "/"
+	case !local:
+		log.Warn("the credentials of inspection travel as they are: let nothing reach it but a proxy that speaks TLS, or give --inspect-cert-dir",
+			"address", l.Addr().String())
+	}
+	return l, nil
+}
+
+// idle finds flags that have no effect without --inspect.
+func (f Flags) idle() error {
+	for _, flag := range []struct{ name, value string }{
+		{"--inspect-users", f.UsersFile}, {"--inspect-token", f.TokenFile}, {"--inspect-cert-dir", f.CertDir}, {"--inspect-host", strings.Join(f.Hosts, ",")},
+	} {
+		if flag.value != "" {
+			return fmt.Errorf("%s %s has no effect without --inspect ADDRESS", flag.name, flag.value)
+		}
+	}
+	return nil
+}
+
+// isLocalName says whether a host, without its port, is this machine whatever DNS says.
+func isLocalName(host string) bool {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.Unmap().IsLoopback()
+}
