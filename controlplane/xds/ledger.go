@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 
 	"github.com/postern-gateway/postern/translator/diag"
@@ -20,10 +21,14 @@ type ProxyState struct {
 	Node      string    `json:"node"`
 	Cluster   string    `json:"cluster,omitempty"`
 	Connected time.Time `json:"connected"`
+	// Authorizer is a data plane's authorizer, which has a stream of its own, and no listeners.
+	Authorizer bool `json:"authorizer,omitempty"`
 	// Revision is the newest one that the proxy has answered in full.
 	Revision Revision `json:"revision"`
 	// Types are in the order in which they are sent.
 	Types []TypeState `json:"types"`
+	// Client is what the proxy says of itself, shortened; nil where it says nothing. It must not be written to.
+	Client *corev3.Node `json:"-"`
 
 	stream uint64
 }

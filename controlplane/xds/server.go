@@ -177,17 +177,21 @@ func (s *Server) await(ctx context.Context, done func() bool) error {
 	}
 }
 
-// Proxies is the ledger: what each connected proxy has, sorted by node id, then by age.
+// Proxies is the ledger: what each connected proxy has, sorted by node id, then by age. It takes time by the number of
+// resources, in which a Publish does not wait; so a proxy may be further than its Revision says.
 func (s *Server) Proxies() []ProxyState {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := []ProxyState{}
+	settled := make(map[*stream]Revision, len(s.streams))
 	for st := range s.streams {
-		if !st.present {
-			continue
+		if st.present {
+			settled[st] = st.settled
 		}
+	}
+	s.mu.Unlock()
+	out := []ProxyState{}
+	for st, revision := range settled {
 		p := st.ledger()
-		p.Revision = st.settled
+		p.Revision = revision
 		out = append(out, p)
 	}
 	slices.SortFunc(out, compareProxies)

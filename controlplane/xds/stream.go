@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -34,6 +35,7 @@ type stream struct {
 	state   *state
 	node    string
 	cluster string
+	client  *corev3.Node
 
 	// present, that a request has come, and settled are guarded by Server.mu.
 	present bool
@@ -115,7 +117,7 @@ func (s *Server) take(st *stream, req *discoveryv3.DeltaDiscoveryRequest) error 
 	st.mu.Lock()
 	// Only the first request needs a node (set_node_on_first_message_only).
 	if node := req.GetNode(); node != nil {
-		st.node, st.cluster = node.GetId(), node.GetCluster()
+		st.node, st.cluster, st.client = node.GetId(), node.GetCluster(), boundClient(node)
 		st.state.byName = node.GetUserAgentName() == authorizerUserAgent
 	}
 	node := st.node
@@ -175,7 +177,10 @@ func (s *Server) flush(st *stream, g transport) (time.Time, Revision, error) {
 func (st *stream) ledger() ProxyState {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return ProxyState{Node: st.node, Cluster: st.cluster, Connected: st.since, Types: st.state.types(), stream: st.id}
+	return ProxyState{
+		Node: st.node, Cluster: st.cluster, Connected: st.since, Authorizer: st.state.byName, Types: st.state.types(),
+		Client: st.client, stream: st.id,
+	}
 }
 
 // standing are the last refusals of types of which the proxy has refused the version of anything that is to be served now.

@@ -256,6 +256,8 @@ func TestNothingButDeltaIsServed(t *testing.T) {
 		"envoy.service.endpoint.v3.EndpointDiscoveryService/FetchEndpoints",
 		"envoy.service.secret.v3.SecretDiscoveryService/FetchSecrets",
 		"envoy.service.runtime.v3.RuntimeDiscoveryService/FetchRuntime",
+		// What is known of other proxies is told on the inspection listener alone.
+		"envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus",
 	} {
 		err := conn.Invoke(ctx, "/"+method, &discoveryv3.DiscoveryRequest{}, &discoveryv3.DiscoveryResponse{})
 		if status.Code(err) != codes.Unimplemented {
