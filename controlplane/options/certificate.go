@@ -57,7 +57,7 @@ func LoadCertificate(dir string) (*model.Certificate, error) {
 	if _, err := resolve.CheckKeyPair(chain, key); err != nil {
 		return nil, fmt.Errorf("%s: tls.crt and tls.key: %w", dir, err)
 	}
-	return &model.Certificate{Chain: chain, Key: key, Origins: model.Origins{{Kind: "flag", Name: "--tls-cert-dir", File: dir}}}, nil
+	return &model.Certificate{Chain: resolve.OnlyCertificates(chain), Key: key, Origins: model.Origins{{Kind: "flag", Name: "--tls-cert-dir", File: dir}}}, nil
 }
 
 // EnsureCertificate gives the https entry a self-signed certificate where it has no default one, and says whether it

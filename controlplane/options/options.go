@@ -357,7 +357,7 @@ func (o *Options) readTrust(s *translator.Settings) error {
 		if err := resolve.CheckBundle(own); err != nil {
 			return fmt.Errorf("--upstream-ca %s: %w", o.UpstreamCA, err)
 		}
-		bundle = append(append(bundle, '\n'), own...)
+		bundle = append(append(bundle, '\n'), resolve.OnlyCertificates(own)...)
 	}
 	s.Resolve.Edge.UpstreamTrust = bundle
 	return nil

@@ -103,5 +103,5 @@ func keyPair(looked *objects, key ServiceKey, at diag.Origin) (pairOf, *diag.D) 
 			"its hosts get the default certificate", "store a certificate and the key that belongs to it").With(secret.Origin("data"))
 		return pairOf{}, &d
 	}
-	return pairOf{chain: chain, key: private, names: names, origin: secret.Origin("")}, nil
+	return pairOf{chain: OnlyCertificates(chain), key: private, names: names, origin: secret.Origin("")}, nil
 }

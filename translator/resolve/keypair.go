@@ -120,6 +120,21 @@ func encodeCertificates(certificates []*x509.Certificate) []byte {
 	return out
 }
 
+// OnlyCertificates is an admitted chain or bundle without what is no certificate, such as the private key that many files have
+// beside it: proxies need no more of it, and people are shown it.
+func OnlyCertificates(text []byte) []byte {
+	var out []byte
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if !notCertificate(block) {
+			out = append(out, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
+		}
+	}
+	if bytes.Equal(out, text) {
+		return text // Chains are many, and most often the Secret's own bytes.
+	}
+	return out
+}
+
 // pemBegin begins every block of PEM.
 const pemBegin = "-----BEGIN "
 

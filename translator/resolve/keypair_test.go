@@ -146,3 +146,18 @@ func TestReadAuthorities(t *testing.T) {
 		}
 	}
 }
+
+// TestOnlyCertificates: a key beside a chain goes no further, and a chain without one stays the same bytes.
+func TestOnlyCertificates(t *testing.T) {
+	chain, private := pemPair(t, ecKey(t, elliptic.P256()))
+	combined := slices.Concat([]byte("a comment\n"), private, chain)
+	if _, err := CheckKeyPair(combined, private); err != nil {
+		t.Fatal(err)
+	}
+	if got := OnlyCertificates(combined); !bytes.Equal(got, chain) {
+		t.Errorf("%q is left of %q", got, combined)
+	}
+	if got := OnlyCertificates(chain); &got[0] != &chain[0] {
+		t.Error("a chain without more is copied")
+	}
+}

@@ -139,7 +139,7 @@ func (r *backendResolver) clientCertificate(service ServiceKey, ref model.Word[s
 			"the path answers 503, because the backend is to be shown a client certificate", "store a certificate and the key that belongs to it").
 			With(secret.Origin("data")))
 	}
-	r.credentials.clients[name] = model.ClientCertificate{Name: name, Chain: chain, Key: private, Origins: model.Origins{secret.Origin("data")}}
+	r.credentials.clients[name] = model.ClientCertificate{Name: name, Chain: OnlyCertificates(chain), Key: private, Origins: model.Origins{secret.Origin("data")}}
 	return name, nil
 }
 
