@@ -59,6 +59,7 @@ Of several replicas each serves data planes, and the leader writes status and Ev
 	f.StringVar(&config.Health, "health", "0.0.0.0:8081", "address of /healthz, /livez and /readyz; empty has none")
 	f.StringVar(&config.Metrics, "metrics", "0.0.0.0:9090", "address of /metrics; empty has none")
 	f.StringVar(&config.PProf, "pprof", "", "loopback address of Go's profiles, e.g. 127.0.0.1:6060")
+	config.Inspect.Register(f)
 	log.Register(f)
 	return c
 }

@@ -26,7 +26,7 @@ failures of backends. The log stays on standard error.`,
 			if err := in.check(); err != nil {
 				return err
 			}
-			config.Paths, config.Options = in.paths, in.options
+			config.Paths, config.Options, config.Version = in.paths, in.options, builtOf().Version
 			config.Stdin, config.Out, config.Err = c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr()
 			return up.Run(c.Context(), config)
 		},
@@ -36,5 +36,6 @@ failures of backends. The log stays on standard error.`,
 	c.Flags().StringVar(&config.DataPlane, "data-plane", up.DataPlaneGo, "go or envoy")
 	c.Flags().StringSliceVar(&config.DNSServers, "dns-server", nil, "ADDRESS or ADDRESS:PORT of a DNS server for ExternalNames outside the cluster; may be repeated (default: those of /etc/resolv.conf)")
 	c.Flags().StringVar(&config.EnvoyPath, "envoy-path", "", "Envoy's binary (default: $ENVOY, the one that make envoy installed, or envoy in PATH)")
+	config.Inspect.Register(c.Flags())
 	return c
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/controller"
 	"github.com/postern-gateway/postern/controlplane/health"
+	"github.com/postern-gateway/postern/controlplane/inspect"
 	"github.com/postern-gateway/postern/controlplane/kube"
 	"github.com/postern-gateway/postern/controlplane/metrics"
 	"github.com/postern-gateway/postern/controlplane/names"
@@ -48,6 +49,8 @@ type Config struct {
 	XDS, XDSCertDir string
 	// Health, Metrics and PProf are addresses; empty has none.
 	Health, Metrics, PProf string
+	// Inspect says where the inspection pages are, if anywhere.
+	Inspect inspect.Flags
 	// PublishService is NAMESPACE/NAME of the Service whose addresses Ingresses get; PublishAddresses are given in its place.
 	PublishService   string
 	PublishAddresses []string
@@ -75,6 +78,10 @@ func Run(ctx context.Context, c Config) error {
 	for _, s := range servers {
 		group.Go(func() error { return s.Serve(ctx) })
 	}
+	if p.pages != nil {
+		c.Log.Info("inspection is answered", "url", p.pages.URL)
+		group.Go(func() error { return p.inspector.Serve(ctx, p.pages) })
+	}
 	group.Go(func() error { return p.metrics.Run(ctx) })
 	group.Go(func() error { return p.status.Run(ctx) })
 	group.Go(func() error { return c.watchCertificate(ctx, p) })
@@ -91,6 +98,9 @@ type parts struct {
 	controller *controller.Controller
 	metrics    *metrics.Metrics
 	status     *status.Status
+	inspector  *inspect.Inspector
+	// pages is where inspector answers, nil for nowhere.
+	pages *inspect.Listener
 }
 
 // prepare makes every part, and finds what cannot be used before anything is started.
@@ -144,6 +154,11 @@ func (c Config) prepare() (*parts, error) {
 		Server: p.controller.Server(), Leader: p.status.Leads, XDSCertificateEnd: files.NotAfter, Version: c.Version, Commit: c.Commit,
 	})
 	p.controller.Observe(p.metrics, p.status)
+	if c.Inspect.Address != "" {
+		// What backends answer, the data planes know, and do not tell.
+		p.inspector = inspect.New(inspect.Config{Server: p.controller.Server(), Version: c.Version, Log: c.Log})
+		p.controller.Observe(p.inspector)
+	}
 	c.warn(settings)
 	return p, nil
 }
@@ -214,6 +229,9 @@ func (c Config) listen(p *parts) (servers []health.Server, err error) {
 		}
 		open = append(open, l)
 		servers = append(servers, health.PProf(l, c.Log))
+	}
+	if p.pages, err = c.Inspect.Open(c.Log); err != nil {
+		return nil, err
 	}
 	return servers, nil
 }

@@ -107,7 +107,7 @@ func (c *credentials) admit(w http.ResponseWriter, r *http.Request) bool {
 	users, token := c.accepted()
 	headers := r.Header.Values("Authorization")
 	if len(headers) != 1 || len(headers[0]) > authorizationBytesMax {
-		c.challenge(w)
+		c.challenge(w, r)
 		return false
 	}
 	if said, ok := bearer(headers[0]); ok && token != nil {
@@ -116,12 +116,12 @@ func (c *credentials) admit(w http.ResponseWriter, r *http.Request) bool {
 			return true
 		}
 		c.tell(r)
-		c.challenge(w)
+		c.challenge(w, r)
 		return false
 	}
 	user, password, ok := r.BasicAuth()
 	if !ok || users == nil {
-		c.challenge(w)
+		c.challenge(w, r)
 		return false
 	}
 	right, wait, err := c.checkUser(r, users, user, password)
@@ -130,13 +130,13 @@ func (c *credentials) admit(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	case err != nil:
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, "the password cannot be checked now", http.StatusServiceUnavailable)
+		refuse(w, r, http.StatusServiceUnavailable, "the password cannot be checked now")
 	case wait > 0:
 		w.Header().Set("Retry-After", fmt.Sprint(int(wait/time.Second)+1))
-		http.Error(w, "too many wrong passwords", http.StatusTooManyRequests)
+		refuse(w, r, http.StatusTooManyRequests, "too many wrong passwords")
 	case !right:
 		c.tell(r)
-		c.challenge(w)
+		c.challenge(w, r)
 	}
 	return right
 }
@@ -179,14 +179,14 @@ func (c *credentials) accepted() (users, token *accepted) {
 	return users, token
 }
 
-func (c *credentials) challenge(w http.ResponseWriter) {
+func (c *credentials) challenge(w http.ResponseWriter, r *http.Request) {
 	if c.users.path != "" {
 		w.Header().Add("WWW-Authenticate", `Basic realm="postern inspection", charset="UTF-8"`)
 	}
 	if c.token.path != "" {
 		w.Header().Add("WWW-Authenticate", `Bearer realm="postern inspection"`)
 	}
-	http.Error(w, "inspection needs a credential", http.StatusUnauthorized)
+	refuse(w, r, http.StatusUnauthorized, "inspection needs a credential")
 }
 
 // tell has the log say that somebody tries, and nothing of what was tried.

@@ -88,6 +88,14 @@ func (f Flags) Open(log *slog.Logger) (*Listener, error) {
 	return l, nil
 }
 
+// Close closes the address where Serve does not; on nil it does nothing.
+func (l *Listener) Close() error {
+	if l == nil {
+		return nil
+	}
+	return l.Listener.Close()
+}
+
 // idle finds flags that have no effect without --inspect.
 func (f Flags) idle() error {
 	for _, flag := range []struct{ name, value string }{

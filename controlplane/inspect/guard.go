@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -53,7 +54,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", "GET, HEAD")
 		}
-		http.Error(w, err.Error(), status)
+		refuse(w, r, status, err.Error())
 		return
 	}
 	if g.credentials != nil && !g.credentials.admit(w, r) {
@@ -68,10 +69,22 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer func() { <-slots }()
 	default:
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, "too many requests are being answered", http.StatusServiceUnavailable)
+		refuse(w, r, http.StatusServiceUnavailable, "too many requests are being answered")
 		return
 	}
 	g.next.ServeHTTP(w, r)
+}
+
+// refuse answers in the form that is asked for.
+func refuse(w http.ResponseWriter, r *http.Request, status int, words string) {
+	if !wantsJSON(r) {
+		http.Error(w, words, status)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// A failed write is the asker's loss.
+	_ = json.NewEncoder(w).Encode(failure{Error: words})
 }
 
 // protect sets what is on every answer. Nothing here sets a cookie.

@@ -16,6 +16,8 @@ import (
 type Config struct {
 	// Server is asked for the proxies and what they have accepted.
 	Server *xds.Server
+	// Failures are those of backends, nil where nobody tells of them.
+	Failures FailureSource
 	// Version is of the binary.
 	Version string
 	Log     *slog.Logger
@@ -29,6 +31,7 @@ type Inspector struct {
 	// mu guards what follows.
 	mu      sync.Mutex
 	latest  *served
+	ages    ages
 	earlier []Moment
 	// changed is closed and replaced whenever something that a page shows may be other than before.
 	changed chan struct{}
@@ -53,6 +56,7 @@ func (i *Inspector) Published(p controller.Publication) {
 		i.earlier = keep(i.earlier, i.latest.moment())
 	}
 	i.latest = &served{Publication: p, at: i.now()}
+	i.ages = i.ages.next(p, i.latest.at)
 	i.broadcast()
 }
 
@@ -78,15 +82,27 @@ func (i *Inspector) Changed() <-chan struct{} {
 
 // View is what a page is made of, as of now. It is false before the first publication.
 func (i *Inspector) View() (View, bool) {
+	v, ok := i.published()
+	if !ok {
+		return View{}, false
+	}
+	// These take their time, in which Published does not wait.
+	v.Proxies = i.config.Server.Proxies()
+	if i.config.Failures != nil {
+		v.Failures = i.config.Failures.Failures()
+	}
+	v.Now = i.now()
+	return v, true
+}
+
+// published is what a View has of the publications.
+func (i *Inspector) published() (View, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.latest == nil {
 		return View{}, false
 	}
-	return View{
-		Publication: i.latest.Publication, At: i.latest.at, Earlier: i.earlier,
-		Proxies: i.config.Server.Proxies(), Now: i.now(), Version: i.config.Version,
-	}, true
+	return View{Publication: i.latest.Publication, At: i.latest.at, Earlier: i.earlier, Version: i.config.Version, ages: i.ages}, true
 }
 
 // Handler answers every page.

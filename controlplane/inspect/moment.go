@@ -34,8 +34,11 @@ type View struct {
 	Earlier []Moment
 	// Proxies are those that are connected.
 	Proxies []xds.ProxyState
-	Now     time.Time
-	Version string
+	// Failures are what is known of backends that failed, by the name of the Backend.
+	Failures map[string]Failure
+	Now      time.Time
+	Version  string
+	ages     ages
 }
 
 // served is a publication and when it was.

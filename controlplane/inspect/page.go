@@ -18,7 +18,7 @@ type page struct {
 
 // pages are all addresses, but for those of assets and streams.
 func pages() []page {
-	return []page{}
+	return apiPages()
 }
 
 // errNotFound is what a page answers where what it is asked for is not there, wrapped in a sentence that says so.

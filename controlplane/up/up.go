@@ -18,6 +18,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/controller"
 	"github.com/postern-gateway/postern/controlplane/files"
+	"github.com/postern-gateway/postern/controlplane/inspect"
 	"github.com/postern-gateway/postern/controlplane/names"
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/controlplane/xds"
@@ -49,7 +50,11 @@ type Config struct {
 	EnvoyPath string
 	// DNSServers are asked for names outside of the cluster, as ADDRESS or ADDRESS:PORT; without any, the system's are.
 	DNSServers []string
-	Stdin      io.Reader
+	// Inspect says where the inspection pages are, if anywhere.
+	Inspect inspect.Flags
+	// Version is of the binary.
+	Version string
+	Stdin   io.Reader
 	// Output is OutputText or OutputJSON. As text, Out gets what is served and what changes, Err the diagnostics and the
 	// log; as JSON, Out gets all but the log.
 	Output   string
@@ -91,9 +96,14 @@ func Run(ctx context.Context, c Config) error {
 	if err := checkFree(settings); err != nil {
 		return err
 	}
+	log := slog.New(slog.NewTextHandler(c.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	pages, err := c.Inspect.Open(log)
+	if err != nil {
+		return err
+	}
 	folder, err := os.MkdirTemp("", "postern-")
 	if err != nil {
-		return fmt.Errorf("make a folder for sockets: %w", err)
+		return errors.Join(fmt.Errorf("make a folder for sockets: %w", err), pages.Close())
 	}
 	defer os.RemoveAll(folder)
 	// From here on there is something to end cleanly; before, as while standard input is read, a signal just ends the
@@ -101,8 +111,7 @@ func Run(ctx context.Context, c Config) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	r := &runner{config: c, settings: settings, state: state, names: resolver, report: out, folder: folder,
-		log: slog.New(slog.NewTextHandler(c.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	r := &runner{config: c, settings: settings, state: state, names: resolver, report: out, folder: folder, log: log, pages: pages}
 	return r.run(ctx)
 }
 
@@ -135,6 +144,10 @@ type runner struct {
 	folder   string
 	log      *slog.Logger
 	server   *xds.Server
+	// pages is where inspector answers; without it there is neither.
+	pages     *inspect.Listener
+	inspector *inspect.Inspector
+	failures  *inspect.FailureLog
 }
 
 // change is one reason to translate anew.
@@ -148,17 +161,22 @@ type change struct {
 }
 
 func (r *runner) run(ctx context.Context) error {
-	r.server = xds.New(xds.Options{Log: r.log})
+	r.inspect()
 	socket := filepath.Join(r.folder, "xds.sock")
 	listener, err := xds.ListenUnix(socket)
 	if err != nil {
-		return err
+		return errors.Join(err, r.pages.Close())
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	world := r.state.World()
+	began := time.Now()
 	result := r.translate(world)
-	if err := r.publish(ctx, group, result, change{}); err != nil {
-		return errors.Join(err, listener.Close())
+	if err := r.publish(ctx, group, translated{world, result, began}, change{}); err != nil {
+		return errors.Join(err, listener.Close(), r.pages.Close())
+	}
+	if r.pages != nil {
+		group.Go(func() error { return r.inspector.Serve(ctx, r.pages) })
+		r.report.say("what is served can be looked at on %s", r.pages.URL)
 	}
 	r.report.diagnostics(result.Diagnostics)
 	changes := make(chan change)
@@ -195,9 +213,10 @@ func (r *runner) run(ctx context.Context) error {
 				if c.apply != nil {
 					c.apply(&r.settings)
 				}
+				began := time.Now()
 				result := r.translate(world)
 				r.report.diagnostics(result.Diagnostics)
-				if err := r.publish(ctx, group, result, c); err != nil {
+				if err := r.publish(ctx, group, translated{world, result, began}, c); err != nil {
 					return err
 				}
 			}
@@ -228,8 +247,8 @@ func send(ctx context.Context, to chan<- change, c change) {
 }
 
 // publish serves a result and reports, for a change that has a name, when it is live.
-func (r *runner) publish(ctx context.Context, group *errgroup.Group, result translator.Result, c change) error {
-	snapshot, err := controller.Snapshot(nil, result)
+func (r *runner) publish(ctx context.Context, group *errgroup.Group, t translated, c change) error {
+	snapshot, err := controller.Snapshot(nil, t.result)
 	if err != nil {
 		return err
 	}
@@ -237,6 +256,7 @@ func (r *runner) publish(ctx context.Context, group *errgroup.Group, result tran
 		r.log.Error("a fault of Postern's own, please report it", "error", err)
 	}
 	revision := r.server.Publish(snapshot)
+	r.published(snapshot, revision, t)
 	if c.what == "" {
 		return nil
 	}
@@ -276,7 +296,7 @@ func (r *runner) dataPlane(ctx context.Context, socket string, result translator
 	}
 	err := dataplane.Run(ctx, dataplane.Options{
 		Target: "unix://" + socket, NodeID: "postern-up", Cluster: "postern", Log: r.log,
-		Ready: ready, OnUpstreamFailure: r.report.upstreamFailure, AccessLog: r.config.Out,
+		Ready: ready, OnUpstreamFailure: r.upstreamFailure, AccessLog: r.config.Out,
 	})
 	return ended(ctx, "the Go data plane", err)
 }
@@ -292,7 +312,7 @@ func (r *runner) envoy(ctx context.Context, socket string, ready func()) error {
 	group.Go(func() error {
 		err := dataplane.RunAuthorizer(ctx, dataplane.AuthorizerOptions{
 			Target: "unix://" + socket, NodeID: "postern-up-authorizer", Cluster: "postern", Listener: listener, Log: r.log,
-			OnUpstreamFailure: r.report.upstreamFailure,
+			OnUpstreamFailure: r.upstreamFailure,
 		})
 		return ended(ctx, "the authorizer", err)
 	})
@@ -300,7 +320,7 @@ func (r *runner) envoy(ctx context.Context, socket string, ready func()) error {
 		err := envoyproc.Run(ctx, envoyproc.Config{
 			Path: r.config.EnvoyPath, Folder: filepath.Join(r.folder, "envoy"), XDSSocket: socket, AuthorizerSocket: authorizer,
 			NodeID: "postern-up", NodeCluster: "postern", Concurrency: 2,
-			OnReady: ready, OnUpstreamFailure: r.report.upstreamFailure, AccessLog: r.config.Out,
+			OnReady: ready, OnUpstreamFailure: r.upstreamFailure, AccessLog: r.config.Out,
 		}, r.log)
 		return ended(ctx, "Envoy", err)
 	})

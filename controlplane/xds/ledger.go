@@ -44,6 +44,8 @@ type TypeState struct {
 	Accepted []NamedVersion `json:"accepted,omitempty"`
 	// Pending are the names sent and not answered, or still to be sent, sorted.
 	Pending []string `json:"pending,omitempty"`
+	// Unsent are those of Pending that are still to be sent, sorted.
+	Unsent []string `json:"unsent,omitempty"`
 	// Refused are the versions that were in a refused response and have not been replaced since, sorted by name.
 	Refused  []NamedVersion `json:"refused,omitempty"`
 	LastNACK *NACK          `json:"lastNack,omitempty"`
@@ -139,7 +141,7 @@ func (s *state) types() []TypeState {
 			TypeURL: sub.typeURL, Wildcard: sub.wildcard, Subscribed: sortedKeys(sub.names),
 			Accepted: named(sub.accepted), Refused: named(sub.refused), LastNACK: sub.lastNACK,
 		}
-		pending := map[string]struct{}{}
+		pending, unsent := map[string]struct{}{}, map[string]struct{}{}
 		if sub.flight != nil {
 			for name := range sub.flight.versions {
 				pending[name] = struct{}{}
@@ -149,13 +151,14 @@ func (s *state) types() []TypeState {
 			}
 		}
 		for name := range sub.dirty {
-			if s.snap == nil {
-				pending[name] = struct{}{}
-			} else if act, _ := sub.judge(s.snap, name); act != actNone {
-				pending[name] = struct{}{}
+			if s.snap != nil {
+				if act, _ := sub.judge(s.snap, name); act == actNone {
+					continue
+				}
 			}
+			pending[name], unsent[name] = struct{}{}, struct{}{}
 		}
-		t.Pending = sortedKeys(pending)
+		t.Pending, t.Unsent = sortedKeys(pending), sortedKeys(unsent)
 		out = append(out, t)
 	}
 	return out
