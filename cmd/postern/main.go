@@ -46,7 +46,7 @@ also ends with 1 where it finds errors.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w%s\nsee %s --help", err, meantFlag(c, err), c.CommandPath())
 	})
-	root.AddCommand(upCommand(), controlplaneCommand(), dataplaneCommand(), certsCommand(), explainCommand(), translateCommand(), lintCommand(), versionCommand(), completionCommand())
+	root.AddCommand(upCommand(), controlplaneCommand(), dataplaneCommand(), certsCommand(), explainCommand(), snapshotCommand(), translateCommand(), lintCommand(), versionCommand(), completionCommand())
 	for _, c := range root.Commands() {
 		complete(c)
 	}

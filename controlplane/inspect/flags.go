@@ -27,7 +27,7 @@ type Flags struct {
 
 // Register defines the flags.
 func (f *Flags) Register(fs *pflag.FlagSet) {
-	fs.StringVar(&f.Address, "inspect", "", "address of the inspection pages, e.g. 127.0.0.1:9901 (default: none); other than loopback needs --inspect-users or --inspect-token")
+	fs.StringVar(&f.Address, "inspect", "", "address of the inspection pages, e.g. 127.0.0.1:8079 (default: none); other than loopback needs --inspect-users or --inspect-token")
 	fs.StringVar(&f.UsersFile, "inspect-users", "", "`FILE` of htpasswd with those who may inspect; read again on change")
 	fs.StringVar(&f.TokenFile, "inspect-token", "", "`FILE` with the bearer token of those who may inspect, of 16 bytes or more; read again on change")
 	fs.StringVar(&f.CertDir, "inspect-cert-dir", "", "folder with tls.crt and tls.key of the inspection listener (default: plain HTTP); read again on change")
@@ -53,7 +53,7 @@ func (f Flags) Open(log *slog.Logger) (*Listener, error) {
 	}
 	host, port, err := net.SplitHostPort(f.Address)
 	if err != nil {
-		return nil, fmt.Errorf("--inspect %s: write HOST:PORT, as 127.0.0.1:9901", f.Address)
+		return nil, fmt.Errorf("--inspect %s: write HOST:PORT, as 127.0.0.1:8079", f.Address)
 	}
 	l := &Listener{log: log}
 	if l.credentials, err = openCredentials(f.UsersFile, f.TokenFile, log); err != nil {

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"github.com/postern-gateway/postern/controlplane/inspect"
+	"github.com/postern-gateway/postern/controlplane/inspect/client"
+	"github.com/postern-gateway/postern/translator/diag"
+)
+
+// wordProxies is what is asked about beside the types of resources.
+const wordProxies = "proxies"
+
+func snapshotCommand() *cobra.Command {
+	var in input
+	var server client.Flags
+	var output string
+	c := &cobra.Command{
+		Use:   "snapshot --server URL | -f PATH [TYPE [NAME]]",
+		Short: "Show what is served, and what each proxy has accepted of it",
+		Long: `Asks a live server (postern up or postern controlplane with --inspect) for the xDS resources that it
+serves: without TYPE how many there are, with TYPE each with its version, size, age and origin, with
+NAME also what is in it. Types are listeners, routes, clusters, endpoints and secrets, or lds, rds,
+cds, eds and sds. Of secrets the public facts are shown, never a key or a user.
+
+snapshot proxies [NODE] tells what each proxy subscribes to, has accepted, has refused and in which
+words, and how far it is behind.
+
+With -f PATH it shows what those manifests would be served as, by nobody.`,
+		Example: `  postern snapshot --server 127.0.0.1:8079
+  postern snapshot --server 127.0.0.1:8079 clusters
+  postern snapshot --server https://node/postern --server-auth FILE routes http -o yaml
+  postern snapshot --server 127.0.0.1:8079 proxies
+  postern snapshot -f manifests/ cds`,
+		Args:              checkSnapshotArgs,
+		ValidArgsFunction: completeSnapshot,
+		RunE: func(c *cobra.Command, args []string) error {
+			asked := snapshotAsk{kind: at(args, 0), name: at(args, 1)}
+			live := server.Given()
+			switch {
+			case live && len(in.paths) > 0:
+				return errors.New("-f PATH and --server URL are two places to look in: name one")
+			case !live && len(in.paths) == 0:
+				return errors.New("name a live server by --server URL, or manifests by -f PATH")
+			}
+			if err := server.Check(); err != nil {
+				return err
+			}
+			var answer any
+			var err error
+			if live {
+				answer, err = asked.server(c.Context(), &server)
+			} else {
+				answer, err = asked.files(&in, c.InOrStdin())
+			}
+			if err != nil {
+				return err
+			}
+			return printSnapshot(c.OutOrStdout(), answer, snapshotForm{output: output, live: live})
+		},
+	}
+	in.register(c)
+	server.Register(c.Flags())
+	outputFlag(c, &output, formatText, formatJSON, formatYAML)
+	return c
+}
+
+func at(args []string, i int) string {
+	if i < len(args) {
+		return args[i]
+	}
+	return ""
+}
+
+// checkSnapshotArgs finds a misspelt type before anything is read or asked.
+func checkSnapshotArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 2 {
+		return fmt.Errorf("name a TYPE and a NAME at most, not %d words", len(args))
+	}
+	if len(args) == 0 || args[0] == wordProxies {
+		return nil
+	}
+	_, err := inspect.ParseKind(args[0])
+	if near, ok := diag.Nearest(strings.ToLower(args[0]), []string{wordProxies}); err != nil && ok {
+		return fmt.Errorf("%q is nothing that a snapshot has; did you mean %s?", args[0], near)
+	}
+	return err
+}
+
+func completeSnapshot(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var offered []cobra.Completion
+	if len(args) == 0 {
+		for _, k := range inspect.Kinds() {
+			offered = append(offered, k.Name)
+		}
+		offered = append(offered, wordProxies)
+	}
+	return offered, cobra.ShellCompDirectiveNoFileComp
+}
+
+// snapshotAsk is what is asked about: all types, one, or one resource; or the proxies, or one.
+type snapshotAsk struct{ kind, name string }
+
+// server asks a live server. The answer is one of inspect's.
+func (a snapshotAsk) server(ctx context.Context, flags *client.Flags) (any, error) {
+	server, err := flags.Client()
+	if err != nil {
+		return nil, err
+	}
+	path, answer := "resources", any(&inspect.Resources{})
+	switch {
+	case a.kind == wordProxies && a.name != "":
+		path, answer = "proxies/"+escaped(a.name), &inspect.ProxyStreams{}
+	case a.kind == wordProxies:
+		path, answer = "proxies", &inspect.Proxies{}
+	case a.kind != "":
+		kind, err := inspect.ParseKind(a.kind)
+		if err != nil {
+			return nil, err
+		}
+		path, answer = "resources/"+kind.Name, &inspect.ResourceList{}
+		if a.name != "" {
+			path, answer = path+"/"+escaped(a.name), &inspect.Resource{}
+		}
+	}
+	return answer, server.Get(ctx, path, nil, answer)
+}
+
+// escaped is a name as a part of a path; its slashes stay.
+func escaped(name string) string {
+	parts := strings.Split(name, "/")
+	for i, part := range parts {
+		parts[i] = url.PathEscape(part)
+	}
+	return strings.Join(parts, "/")
+}
+
+// files answers by what manifests would be served as.
+func (a snapshotAsk) files(in *input, stdin io.Reader) (any, error) {
+	if a.kind == wordProxies {
+		return nil, errors.New("no proxy asks for what files hold: name a live server by --server URL")
+	}
+	translated, err := in.translate(stdin)
+	if err != nil {
+		return nil, err
+	}
+	view, err := inspect.Still(translated.world, translated.result, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if a.kind == "" {
+		totals := view.Resources()
+		return &totals, nil
+	}
+	kind, err := inspect.ParseKind(a.kind)
+	if err != nil {
+		return nil, err
+	}
+	if a.name == "" {
+		list := view.ResourceList(kind)
+		return &list, nil
+	}
+	one, err := view.Resource(kind, a.name)
+	return &one, err
+}
+
+// snapshotForm is how an answer is printed.
+type snapshotForm struct {
+	output string
+	// live says that there are proxies and ages.
+	live bool
+}
+
+func printSnapshot(w io.Writer, answer any, form snapshotForm) error {
+	switch form.output {
+	case formatJSON:
+		return printJSON(w, answer)
+	case formatYAML:
+		text, err := json.Marshal(answer)
+		if err == nil {
+			text, err = yaml.JSONToYAML(text)
+		}
+		if err != nil {
+			return fmt.Errorf("print the answer as YAML: %w", err)
+		}
+		_, err = w.Write(text)
+		return err
+	}
+	t := newTable(w)
+	switch answer := answer.(type) {
+	case *inspect.Resources:
+		t.totals(*answer, form.live)
+	case *inspect.ResourceList:
+		t.list(*answer, form.live)
+	case *inspect.Resource:
+		if err := t.resource(*answer, form.live); err != nil {
+			return err
+		}
+	case *inspect.Proxies:
+		t.proxies(*answer)
+	case *inspect.ProxyStreams:
+		t.streams(*answer)
+	}
+	return t.end()
+}
+
+// versionShown is how much of a version is enough to tell it from others, in a table.
+const versionShown = 12
+
+func shortVersion(version string) string { return version[:min(len(version), versionShown)] }
+
+// age is a time in the unit that fits it.
+func age(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0fs", d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0fm", d.Minutes())
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%.0fh", d.Hours())
+	default:
+		return fmt.Sprintf("%.0fd", d.Hours()/24)
+	}
+}
+
+// firstOrigin is the primary origin of a resource, and how many there are beside it.
+func firstOrigin(origins []diag.Origin) string {
+	texts := originTexts(origins)
+	switch len(texts) {
+	case 0:
+		return "-"
+	case 1:
+		return texts[0]
+	default:
+		return fmt.Sprintf("%s and %d more", texts[0], len(slices.Compact(texts))-1)
+	}
+}
