@@ -21,6 +21,15 @@ func apiPages() []page {
 	}
 }
 
+// Patterns are the addresses of all pages, as net/http's ServeMux has them.
+func Patterns() []string {
+	var out []string
+	for _, p := range pages() {
+		out = append(out, p.pattern)
+	}
+	return out
+}
+
 // serveExplain asks about the request in the query.
 func serveExplain(v View, r *http.Request) (any, error) {
 	query := r.URL.Query()
