@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	neturl "net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -387,6 +388,30 @@ func TestFailureLog(t *testing.T) {
 	now = now.Add(failureKept + time.Second)
 	if all := log.Failures(); len(all) != 0 || len(log.seen) != 0 {
 		t.Errorf("after a while %d failures are remembered", len(log.seen))
+	}
+}
+
+// TestPasswordsCannotBeTried: whether a password is right is for the gateway to say, which bounds how often it is asked.
+func TestPasswordsCannotBeTried(t *testing.T) {
+	l := newLive(t)
+	url := serve(t, l.inspector, Flags{}).URL
+	secret := "---\napiVersion: v1\nkind: Secret\nmetadata: {name: users}\nstringData: {auth: \"" + strings.TrimSpace(userLine(t, "alice", testPassword)) + "\"}\n"
+	l.publish(strings.Replace(shop, "annotations:\n", "annotations:\n    ingress.kubernetes.io/auth-type: basic\n    ingress.kubernetes.io/auth-secret: users\n", 1) + secret)
+	told := map[string]string{}
+	for _, password := range []string{testPassword, "wrong"} {
+		r, err := http.NewRequest("GET", "/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth("alice", password)
+		_, told[password] = ask(t, "GET", url+"explain?url=http://shop.test/&header="+neturl.QueryEscape("Authorization: "+r.Header.Get("Authorization")), nil)
+	}
+	if told["wrong"] != told[testPassword] || !strings.Contains(told["wrong"], "cannot be told") {
+		t.Errorf("a right password: %s\na wrong one: %s", told[testPassword], told["wrong"])
+	}
+	view, _ := l.inspector.View()
+	if len(view.Result.Gateway.Users) != 1 || view.Result.Gateway.Users[0].Entries != nil {
+		t.Errorf("users %v", view.Result.Gateway.Users)
 	}
 }
 

@@ -5,11 +5,13 @@ package inspect
 import (
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/postern-gateway/postern/controlplane/controller"
 	"github.com/postern-gateway/postern/controlplane/xds"
+	"github.com/postern-gateway/postern/translator/model"
 )
 
 // Config is what an Inspector looks at.
@@ -55,9 +57,20 @@ func (i *Inspector) Published(p controller.Publication) {
 	if i.latest != nil && !p.EndpointsOnly {
 		i.earlier = keep(i.earlier, i.latest.moment())
 	}
+	p.Result.Gateway.Users = nameOnly(p.Result.Gateway.Users)
 	i.latest = &served{Publication: p, at: i.now()}
 	i.ages = i.ages.next(p, i.latest.at)
 	i.broadcast()
+}
+
+// nameOnly are users without their lines. Whoever may look could otherwise try passwords by asking what becomes of a request
+// that has one, as fast as the process can hash them.
+func nameOnly(users []model.Users) []model.Users {
+	out := slices.Clone(users)
+	for i := range out {
+		out[i].Entries = nil
+	}
+	return out
 }
 
 // Refused implements controller.Observer.
