@@ -1,7 +1,9 @@
 package inspect
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"github.com/postern-gateway/postern/translator/explain"
@@ -37,6 +39,9 @@ func serveExplain(v View, r *http.Request) (any, error) {
 	request, err := explain.ParseQuery(query)
 	if err != nil {
 		return nil, badRequest{err}
+	}
+	if follow, err := explain.Follows(query); err != nil || follow {
+		return nil, badRequest{cmp.Or(err, errors.New("follow true: redirects are not followed here"))}
 	}
 	request.At = v.Now
 	story, err := explain.Explain(v.Result.Gateway, v.Result.Diagnostics, request)

@@ -427,7 +427,7 @@ func TestExplainAndModel(t *testing.T) {
 		t.Errorf("explain: %d %+v", status, story)
 	}
 	var refusal failure
-	for query, want := range map[string]string{"": "url is missing", "?url=shop.test": "did you mean http://shop.test?", "?urll=x": "did you mean url?"} {
+	for query, want := range map[string]string{"": "url is missing", "?url=shop.test": "did you mean http://shop.test?", "?urll=x": "did you mean url?", "?url=http://a.test&follow=true": "are not followed here"} {
 		if status := get(t, url+"explain"+query, &refusal); status != http.StatusBadRequest || !strings.Contains(refusal.Error, want) {
 			t.Errorf("explain%s: %d %s", query, status, refusal.Error)
 		}
