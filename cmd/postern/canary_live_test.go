@@ -18,6 +18,7 @@ import (
 	"time"
 
 	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -191,7 +192,7 @@ func (p planted) translation() translated {
 	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
 	in.options.Register(fs)
 	in.options.HTTP, in.options.HTTPS, in.options.TLSCertDir, in.options.UpstreamCA = "", "127.0.0.1:"+freePort(p.t), p.certDir, p.authority
-	out, err := in.translate(nil)
+	out, err := in.translate(&cobra.Command{})
 	if err != nil {
 		p.t.Fatal(err)
 	}

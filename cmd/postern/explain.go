@@ -7,7 +7,6 @@ import (
 	"net/http"
 	neturl "net/url"
 	"os"
-	"slices"
 	"strconv"
 	"time"
 
@@ -42,7 +41,7 @@ field and line each of it comes from. Nothing is sent to the URL.`,
 			if err != nil {
 				return err
 			}
-			if err := e.check(c); err != nil {
+			if err := e.in.checkSource(c, &e.server); err != nil {
 				return err
 			}
 			if e.server.Given() {
@@ -70,7 +69,6 @@ field and line each of it comes from. Nothing is sent to the URL.`,
 	}
 	e.in.register(c)
 	e.in.registerCluster(c)
-	c.Flags().VisitAll(func(f *pflag.Flag) { e.ofFiles = append(e.ofFiles, f.Name) })
 	e.server.Register(c.Flags())
 	e.asked.register(c.Flags())
 	c.Flags().BoolVar(&e.follow, "follow", false, "go on with the redirects that the gateway itself answers by")
@@ -88,35 +86,6 @@ type explainFlags struct {
 	asked  requestFlags
 	follow bool
 	output string
-	// ofFiles are the names of the flags that say what is translated and how.
-	ofFiles []string
-}
-
-// check says what is wrong where not exactly one thing is asked.
-func (e *explainFlags) check(c *cobra.Command) error {
-	if !e.server.Given() {
-		if err := e.server.Check(); err != nil {
-			return err
-		}
-		if _, err := e.in.readsCluster(c); errors.Is(err, errNoSource) {
-			return fmt.Errorf("%w; or a live server, by --server URL", err)
-		}
-		return nil
-	}
-	var of string
-	c.Flags().Visit(func(f *pflag.Flag) {
-		if slices.Contains(e.ofFiles, f.Name) {
-			of = f.Name
-		}
-	})
-	switch of {
-	case "":
-		return nil
-	case "filename":
-		return errors.New("-f and --server are given: name manifests or a live server, not both")
-	default:
-		return fmt.Errorf("--%s is for manifests and clusters: a live server answers by its own settings", of)
-	}
 }
 
 // ofServer prints what a live server says.

@@ -9,8 +9,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/postern-gateway/postern/controlplane/files"
+	"github.com/postern-gateway/postern/controlplane/inspect/client"
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/diag"
@@ -56,6 +58,42 @@ func (in *input) readsCluster(c *cobra.Command) (bool, error) {
 		return true, nil
 	}
 	return false, errNoSource
+}
+
+// checkSource says what is wrong where a command that may also ask a live server is not told of exactly one source.
+func (in *input) checkSource(c *cobra.Command, server *client.Flags) error {
+	if err := server.Check(); err != nil {
+		return err
+	}
+	if !server.Given() {
+		_, err := in.readsCluster(c)
+		if errors.Is(err, errNoSource) {
+			err = fmt.Errorf("%w; or a live server, by --server URL", err)
+		}
+		return err
+	}
+	switch given := in.given(c); {
+	case len(given) == 0:
+		return nil
+	case slices.Contains(given, "filename"):
+		return errors.New("-f and --server are given: name manifests or a live server, not both")
+	default:
+		return fmt.Errorf("--%s is for manifests and clusters: a live server answers by its own settings", given[0])
+	}
+}
+
+// given are the flags of the command line that say what is translated and how.
+func (in *input) given(c *cobra.Command) []string {
+	own := pflag.NewFlagSet("", pflag.ContinueOnError)
+	(&input{}).options.Register(own)
+	(&clusterFlags{}).register(own)
+	var out []string
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if f.Name == "filename" || own.Lookup(f.Name) != nil {
+			out = append(out, f.Name)
+		}
+	})
+	return out
 }
 
 // errNoSource is what a command answers that may read a cluster, where nobody says what to read.

@@ -37,7 +37,7 @@ cds, eds and sds. Of secrets the public facts are shown, never a key or a user.
 snapshot proxies [NODE] tells what each proxy subscribes to, has accepted, has refused and in which
 words, and how far it is behind.
 
-With -f PATH it shows what those manifests would be served as, by nobody.`,
+With -f PATH, or of a cluster by -A or -n, it shows what those objects would be served as.`,
 		Example: `  postern snapshot --server 127.0.0.1:8079
   postern snapshot --server 127.0.0.1:8079 clusters
   postern snapshot --server https://node/postern --server-auth FILE routes http -o yaml
@@ -48,13 +48,7 @@ With -f PATH it shows what those manifests would be served as, by nobody.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			asked := snapshotAsk{kind: at(args, 0), name: at(args, 1)}
 			live := server.Given()
-			switch {
-			case live && len(in.paths) > 0:
-				return errors.New("-f PATH and --server URL are two places to look in: name one")
-			case !live && len(in.paths) == 0:
-				return errors.New("name a live server by --server URL, or manifests by -f PATH")
-			}
-			if err := server.Check(); err != nil {
+			if err := in.checkSource(c, &server); err != nil {
 				return err
 			}
 			var answer any
@@ -62,7 +56,7 @@ With -f PATH it shows what those manifests would be served as, by nobody.`,
 			if live {
 				answer, err = asked.server(c.Context(), &server)
 			} else {
-				answer, err = asked.files(&in, c.InOrStdin())
+				answer, err = asked.objects(&in, c)
 			}
 			if err != nil {
 				return err
@@ -71,6 +65,7 @@ With -f PATH it shows what those manifests would be served as, by nobody.`,
 		},
 	}
 	in.register(c)
+	in.registerCluster(c)
 	server.Register(c.Flags())
 	outputFlag(c, &output, formatText, formatJSON, formatYAML)
 	return c
@@ -146,12 +141,12 @@ func escaped(name string) string {
 	return strings.Join(parts, "/")
 }
 
-// files answers by what manifests would be served as.
-func (a snapshotAsk) files(in *input, stdin io.Reader) (any, error) {
+// objects answers by what manifests, or a cluster's objects, would be served as.
+func (a snapshotAsk) objects(in *input, c *cobra.Command) (any, error) {
 	if a.kind == wordProxies {
-		return nil, errors.New("no proxy asks for what files hold: name a live server by --server URL")
+		return nil, errors.New("only the control plane knows its proxies: name a live server by --server URL")
 	}
-	translated, err := in.translate(stdin)
+	translated, err := in.translate(c)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/inspect"
 	"github.com/postern-gateway/postern/controlplane/xds"
+	"github.com/postern-gateway/postern/translator/report"
 )
 
 // table writes the answers of a snapshot for people.
@@ -82,7 +83,7 @@ func (t *table) list(r inspect.ResourceList, live bool) {
 		if live {
 			refused := "-"
 			if n := len(one.RefusedBy); n > 0 {
-				refused = count(n, "proxy", "proxies")
+				refused = report.Count(n, "proxy", "proxies")
 			}
 			cells = append(cells, age(one.AgeSeconds), refused)
 		}

@@ -1,9 +1,7 @@
 package inspect
 
 import (
-	"cmp"
 	"encoding/json"
-	"errors"
 	"net/http"
 
 	"github.com/postern-gateway/postern/translator/explain"
@@ -40,10 +38,18 @@ func serveExplain(v View, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, badRequest{err}
 	}
-	if follow, err := explain.Follows(query); err != nil || follow {
-		return nil, badRequest{cmp.Or(err, errors.New("follow true: redirects are not followed here"))}
+	follow, err := explain.Follows(query)
+	if err != nil {
+		return nil, badRequest{err}
 	}
 	request.At = v.Now
+	if follow {
+		journey, err := explain.Follow(v.Result.Gateway, v.Result.Diagnostics, request)
+		if err != nil {
+			return nil, badRequest{err}
+		}
+		return journey, nil
+	}
 	story, err := explain.Explain(v.Result.Gateway, v.Result.Diagnostics, request)
 	if err != nil {
 		return nil, badRequest{err}

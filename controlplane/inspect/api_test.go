@@ -426,8 +426,12 @@ func TestExplainAndModel(t *testing.T) {
 	if status := get(t, url+"explain?url=http://shop.test/x&format=json", &story); status != 200 || story.Decision.Backend != "default/shop/80" {
 		t.Errorf("explain: %d %+v", status, story)
 	}
+	var journey explain.Journey
+	if status := get(t, url+"explain?url=http://shop.test/x&follow=true", &journey); status != 200 || len(journey.Stories) != 1 || journey.Stories[0].Decision.Backend != "default/shop/80" {
+		t.Errorf("explain, followed: %d %+v", status, journey)
+	}
 	var refusal failure
-	for query, want := range map[string]string{"": "url is missing", "?url=shop.test": "did you mean http://shop.test?", "?urll=x": "did you mean url?", "?url=http://a.test&follow=true": "are not followed here"} {
+	for query, want := range map[string]string{"": "url is missing", "?url=shop.test": "did you mean http://shop.test?", "?urll=x": "did you mean url?", "?url=http://a.test&follow=maybe": "follow"} {
 		if status := get(t, url+"explain"+query, &refusal); status != http.StatusBadRequest || !strings.Contains(refusal.Error, want) {
 			t.Errorf("explain%s: %d %s", query, status, refusal.Error)
 		}
