@@ -119,9 +119,9 @@ func (e *explainFlags) ofServer(c *cobra.Command, request explain.Request) error
 
 // requestFlags are what the command line says of the request.
 type requestFlags struct {
-	method, from, sni, tls, certificate string
-	headers                             []string
-	http2                               bool
+	method, from, sni, tls, certificate, user string
+	headers                                   []string
+	http2                                     bool
 }
 
 func (f *requestFlags) register(fs *pflag.FlagSet) {
@@ -131,6 +131,7 @@ func (f *requestFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.sni, "sni", "", "host that the client names in its TLS handshake, if not the URL's; - for none")
 	fs.StringVar(&f.tls, "tls", "", "highest version of TLS that the client speaks: 1.2 or 1.3 (the default)")
 	fs.StringVar(&f.certificate, "client-cert", "", "PEM file with the certificate that the client shows, and those that signed it")
+	fs.StringVar(&f.user, "logged-in", "", "`NAME` by which the client has logged in wherever it is asked, its password counting as right")
 	fs.BoolVar(&f.http2, "http2", false, "the client speaks HTTP/2")
 }
 
@@ -143,7 +144,7 @@ var requestFlag = map[string]string{
 func (f *requestFlags) request(url string) (explain.Request, error) {
 	q := neturl.Values{
 		explain.KeyURL: {url}, explain.KeyMethod: {f.method}, explain.KeyFrom: {f.from}, explain.KeyHeader: f.headers,
-		explain.KeySNI: {f.sni}, explain.KeyTLS: {f.tls}, explain.KeyHTTP2: {strconv.FormatBool(f.http2)},
+		explain.KeySNI: {f.sni}, explain.KeyTLS: {f.tls}, explain.KeyUser: {f.user}, explain.KeyHTTP2: {strconv.FormatBool(f.http2)},
 	}
 	if f.certificate != "" {
 		text, err := os.ReadFile(f.certificate)

@@ -24,6 +24,7 @@ import (
 	"github.com/postern-gateway/postern/controlplane/xds"
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/envoy"
+	"github.com/postern-gateway/postern/translator/explain"
 )
 
 // waitMax bounds every wait of a test.

@@ -29,11 +29,13 @@ const (
 	KeyHTTP2  = "http2"
 	// KeyCertificate is PEM.
 	KeyCertificate = "cert"
+	// KeyUser is Request.User.
+	KeyUser = "logged-in"
 	// KeyFollow asks for Follow in place of Explain; it is no part of a Request.
 	KeyFollow = "follow"
 )
 
-var keys = []string{KeyURL, KeyMethod, KeyHeader, KeyFrom, KeySNI, KeyTLS, KeyHTTP2, KeyCertificate, KeyFollow}
+var keys = []string{KeyURL, KeyMethod, KeyHeader, KeyFrom, KeySNI, KeyTLS, KeyHTTP2, KeyCertificate, KeyUser, KeyFollow}
 
 // Mistake is what is wrong with one value of a query.
 type Mistake struct {
@@ -66,7 +68,7 @@ func ParseQuery(q url.Values) (Request, error) {
 	}
 	r := Request{
 		Method: q.Get(KeyMethod), URL: q.Get(KeyURL), Header: http.Header{}, From: localhost,
-		SNI: q.Get(KeySNI), TLSVersion: model.TLSVersion(q.Get(KeyTLS)),
+		SNI: q.Get(KeySNI), TLSVersion: model.TLSVersion(q.Get(KeyTLS)), User: q.Get(KeyUser),
 	}
 	if r.Method == "" {
 		r.Method = http.MethodGet
@@ -112,6 +114,7 @@ func (r Request) Query() url.Values {
 	set(KeySNI, r.SNI, "")
 	set(KeyTLS, string(r.TLSVersion), "")
 	set(KeyCertificate, string(r.ClientCertificate), "")
+	set(KeyUser, r.User, "")
 	if r.From.IsValid() {
 		set(KeyFrom, r.From.String(), localhost.String())
 	}

@@ -19,7 +19,7 @@ func TestQueryAndBack(t *testing.T) {
 		"plain": {URL: "http://a.test/"},
 		"all of it": {
 			Method: "POST", URL: "https://a.test/x%2fy?a=b&c=d", Header: http.Header{"A": {"b", "c: d"}, "X_y": {""}},
-			From: netip.MustParseAddr("2001:db8::1"), SNI: explain.NoSNI, TLSVersion: model.TLS12, ClientCertificate: []byte(leaf), HTTP2: true,
+			From: netip.MustParseAddr("2001:db8::1"), SNI: explain.NoSNI, TLSVersion: model.TLS12, ClientCertificate: []byte(leaf), HTTP2: true, User: "alice",
 		},
 	} {
 		want := r
