@@ -29,6 +29,8 @@ var bans = []struct {
 		"rendering sees the resolved model only"},
 	{"translator/explain", []string{module, "github.com/envoyproxy/"}, []string{module + "translator/diag", module + "translator/model"},
 		"explain judges the model by itself; with another's matching code it would share its mistakes"},
+	{"translator/diff", []string{module, "k8s.io/", "github.com/envoyproxy/"}, []string{module + "translator/diag", module + "translator/model", module + "translator/explain"},
+		"two gateways are compared by the model and by what explain says of it"},
 	{"translator/dialect", []string{"k8s.io/client-go", "github.com/envoyproxy/", module + "translator/resolve", module + "translator/envoy"}, nil,
 		"a dialect reads one object and nothing else"},
 	{"translator/resolve", []string{module + "translator/dialect", module + "translator/envoy", "github.com/envoyproxy/"}, nil,

@@ -1,0 +1,157 @@
+package diff_test
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	networkingv1 "k8s.io/api/networking/v1"
+
+	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/diff"
+	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+func small(edit func(i int, ing *networkingv1.Ingress)) source.World { return largeWorld(3, edit) }
+
+func translated(w source.World) diff.Side {
+	r := translator.Translate(w, largeSettings())
+	return diff.Side{Gateway: r.Gateway, Diagnostics: r.Diagnostics}
+}
+
+func unedited(int, *networkingv1.Ingress) {}
+
+// TestEndpoints: other addresses are no difference, but that there are none is, unless every Service is taken as served.
+func TestEndpoints(t *testing.T) {
+	a := translated(small(unedited))
+	moved, gone := a, a
+	moved.Gateway.Assignments = slices.Clone(a.Gateway.Assignments)
+	moved.Gateway.Assignments[0].Endpoints = []netip.AddrPort{netip.MustParseAddrPort("10.9.9.9:80")}
+	gone.Gateway.Assignments = slices.Clone(a.Gateway.Assignments)
+	gone.Gateway.Assignments[0].Endpoints = nil
+	if report := diff.Compare(a, moved); report.Different() {
+		t.Errorf("other addresses:\n%s", report.Text())
+	}
+	changes := diff.Endpoints(a, moved)
+	if len(changes) != 1 || changes[0].String() != "endpoints of shop/s0/80: -10.0.0.1:80 +10.9.9.9:80" {
+		t.Errorf("other addresses: %v", changes)
+	}
+	report := diff.Compare(a, gone)
+	if len(report.Classes) != 1 || report.Classes[0].Kind != diff.OtherAnswer || !strings.Contains(report.Text(), "+ shop/s0/80 without endpoints (503)") {
+		t.Errorf("no endpoints:\n%s", report.Text())
+	}
+	if report := diff.Compare(a.Served(), gone.Served()); report.Different() {
+		t.Errorf("every Service taken as served:\n%s", report.Text())
+	}
+}
+
+// TestOrderMeansNothing: the report is the same, whatever the order of the objects.
+func TestOrderMeansNothing(t *testing.T) {
+	other := small(func(i int, ing *networkingv1.Ingress) {
+		ing.Annotations["ingress.kubernetes.io/whitelist-source-range"] = "10.0.0.0/8"
+		ing.Spec.Rules[0].HTTP.Paths[0].Backend.Service.Name = "s9"
+	})
+	a := translated(small(unedited))
+	want := diff.Compare(a, translated(other)).Text()
+	slices.Reverse(other.Ingresses)
+	slices.Reverse(other.Services)
+	if got := diff.Compare(a, translated(other)).Text(); got != want || !strings.Contains(want, "goes elsewhere") {
+		t.Errorf("in another order it is another:\n%s\nand was:\n%s", got, want)
+	}
+}
+
+// TestWhatIsTold: a change of each sort has its kind, its words, both sides in a line, and a request that shows it.
+func TestWhatIsTold(t *testing.T) {
+	annotated := func(key, value string) func(int, *networkingv1.Ingress) {
+		return func(i int, ing *networkingv1.Ingress) {
+			if i == 0 {
+				ing.Annotations[key] = value
+			}
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		edit func(int, *networkingv1.Ingress)
+		want []string
+	}{
+		{"another backend", func(i int, ing *networkingv1.Ingress) {
+			if i == 1 {
+				ing.Spec.Rules[0].HTTP.Paths[1].Backend.Service.Name = "s8"
+			}
+		}, []string{"goes elsewhere: backend", "http h00001.example.test /api/*", "- shop/s2/80  [Ingress shop/i00001 spec.rules[0].http.paths[1]", "+ shop/s8/80", "postern explain http://h00001.example.test/api\n    shop/s2/80 /api -> shop/s8/80 /api"}},
+		{"another host", func(i int, ing *networkingv1.Ingress) {
+			if i == 1 {
+				ing.Spec.Rules[0].Host = "new.test"
+			}
+		}, []string{"removed\n  http h00001.example.test", "- shop/s1/80", "+ 404", "added\n  http new.test"}},
+		{"who may", annotated("ingress.kubernetes.io/whitelist-source-range", "10.0.0.0/8"),
+			[]string{"other policy: access", "- access: none", "+ access: peers in 10.0.0.0/8", "-> 403"}},
+		{"who may, from elsewhere", annotated("ingress.kubernetes.io/whitelist-source-range", "0.0.0.0/1,::/0"),
+			[]string{"other policy: access", "postern explain --from 128.0.0.0 http://h00000.example.test/"}},
+		{"how often", annotated("ingress.kubernetes.io/rate-limit", "{extractorfunc: client.ip, rateset: {a: {period: 3s, average: 5, burst: 9}}}"),
+			[]string{"other policy: rate limit", "+ rate limit: by client, 5 every 3s, 9 at once"}},
+		{"headers, whose values are nobody's business", annotated("ingress.kubernetes.io/custom-request-headers", "X-Token:canary"),
+			[]string{"other policy: request headers", "+ request headers: +X-Token"}},
+		{"a redirect", annotated("ingress.kubernetes.io/ssl-redirect", "true"),
+			[]string{"other policy: redirects", "301 to HTTPS", "-> 301 to https://h00000.example.test/"}},
+	} {
+		text := diff.Compare(translated(small(unedited)), translated(small(tt.edit))).Text()
+		for _, want := range tt.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: there is no %q in\n%s", tt.name, want, text)
+			}
+		}
+		if strings.Contains(text, "canary") {
+			t.Errorf("%s: the value of a header is told:\n%s", tt.name, text)
+		}
+	}
+}
+
+// TestUsersThatAreNotKnown: where one side came without the lines of its users, they make no difference.
+func TestUsersThatAreNotKnown(t *testing.T) {
+	guarded := func(lines ...model.User) diff.Side {
+		auth := &model.Auth{Kind: model.AuthBasic, Users: model.SecretRef{Namespace: "shop", Name: "users"}}
+		side := translated(small(unedited))
+		for i := range side.Gateway.Tables {
+			for _, h := range side.Gateway.Tables[i].Exact {
+				for j := range h.Routes {
+					h.Routes[j].Auth = auth
+				}
+			}
+		}
+		side.Gateway.Users = []model.Users{{Name: auth.UsersName(), Entries: lines}}
+		return side
+	}
+	alice, other := model.User{Name: "alice", Hash: []byte("{SHA}a")}, model.User{Name: "alice", Hash: []byte("{SHA}b")}
+	if report := diff.Compare(guarded(alice), guarded()); report.Different() || len(report.Unseen) > 0 {
+		t.Errorf("one side's users are not known:\n%s", report.Text())
+	}
+	for name, lines := range map[string][]model.User{"another password": {other}, "another user": {alice, {Name: "bob", Hash: []byte("{SHA}c")}}} {
+		text := diff.Compare(guarded(alice), guarded(lines...)).Text()
+		if !strings.Contains(text, "other policy: authentication") || !strings.Contains(text, "--user ") {
+			t.Errorf("%s:\n%s", name, text)
+		}
+	}
+}
+
+// TestSettings: what flags decide is told once for an entry, with a request that this setting, and no other, treats otherwise.
+func TestSettings(t *testing.T) {
+	a, b := translated(small(unedited)), translated(small(unedited))
+	b.Gateway.Edge.EscapedSlashes = model.SlashesReject
+	b.Gateway.Edge.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	report := diff.Compare(a, b)
+	want := map[string]string{
+		"escaped slashes": "- escaped slashes: redirect\n  + escaped slashes: reject\n  postern explain http://any.host.invalid/%2Fx\n",
+		"trusted proxies": "- trusted proxies: none\n  + trusted proxies: 10.0.0.0/8\n  postern explain -H 'X-Forwarded-For: 10.0.0.0' --from 10.0.0.0 http://h00002.example.test/",
+	}
+	for name, text := range want {
+		if !strings.Contains(report.Text(), text) {
+			t.Errorf("%s: there is no\n%s\nin\n%s", name, text, report.Text())
+		}
+	}
+	if len(report.Classes) != len(want) {
+		t.Errorf("%d changes, want %d:\n%s", len(report.Classes), len(want), report.Text())
+	}
+}
