@@ -89,7 +89,11 @@ func rendered(in translated, format string, tell io.Writer) ([]byte, error) {
 	if n := static.Keys(b); n > certificatesMax {
 		fmt.Fprintf(tell, "with %d certificates Envoy takes long to start, and much memory: every filter chain has all routes\n", n)
 	}
-	return static.File(b)
+	text, err := static.File(b)
+	if err != nil {
+		return nil, err
+	}
+	return static.WithModel(text, in.result.Gateway)
 }
 
 // certificatesMax is how many certificates a bootstrap may have without a word: 50 hosts with a certificate each take

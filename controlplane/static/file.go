@@ -114,10 +114,13 @@ func field(n *yaml.Node, name string) *yaml.Node {
 	panic("static: the bootstrap has no " + name)
 }
 
+// title is what a file begins with.
+const title = "Envoy's whole configuration, made by postern translate -o bootstrap."
+
 // comment is what whoever opens the file must know.
 func comment(b *bootstrapv3.Bootstrap) string {
 	lines := []string{
-		"Envoy's whole configuration, made by postern translate -o bootstrap. Run it by: envoy -c FILE",
+		title + " Run it by: envoy -c FILE",
 		"It changes only when it is made anew, with Envoy started again: edits of manifests, of endpoints and of",
 		"certificates are not followed. There is no admin interface.",
 	}

@@ -97,6 +97,9 @@ func (j *bootstrapJudge) Publish(r translator.Result) error {
 		return err
 	}
 	text, err := static.File(file)
+	if err == nil {
+		text, err = static.WithModel(text, r.Gateway)
+	}
 	if err != nil {
 		return err
 	}
