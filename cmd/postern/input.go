@@ -131,7 +131,7 @@ func (in *input) translate(c *cobra.Command) (translated, error) {
 		out, err = in.cluster.read(c, settings)
 		tell(c.ErrOrStderr(), out.caveats)
 	} else {
-		out, err = in.readFiles(c, settings)
+		out, err = in.readFiles(c.InOrStdin(), settings)
 	}
 	if err != nil {
 		return translated{}, err
@@ -142,8 +142,9 @@ func (in *input) translate(c *cobra.Command) (translated, error) {
 	return out, nil
 }
 
-func (in *input) readFiles(c *cobra.Command, s translator.Settings) (translated, error) {
-	state, err := files.Read(in.paths, files.Options{Stdin: c.InOrStdin()})
+// readFiles reads and translates the manifests under settings.
+func (in *input) readFiles(stdin io.Reader, s translator.Settings) (translated, error) {
+	state, err := files.Read(in.paths, files.Options{Stdin: stdin})
 	if err != nil {
 		return translated{}, err
 	}

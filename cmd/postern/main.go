@@ -17,11 +17,22 @@ var errFindings = errors.New("findings")
 
 func main() {
 	root := called(os.Args[0], command())
-	if err := root.Execute(); err != nil {
-		if !errors.Is(err, errFindings) {
-			fmt.Fprintln(os.Stderr, root.CommandPath()+": "+err.Error())
-		}
-		os.Exit(1)
+	ran, err := root.ExecuteC()
+	if err != nil && !errors.Is(err, errFindings) {
+		fmt.Fprintln(os.Stderr, root.CommandPath()+": "+err.Error())
+	}
+	os.Exit(exitCode(ran, err))
+}
+
+// exitCode is 1 for whatever went wrong; of diff, that there are differences is told from that it could not compare.
+func exitCode(ran *cobra.Command, err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case ran.Name() == diffName && !errors.Is(err, errFindings):
+		return 2
+	default:
+		return 1
 	}
 }
 
@@ -33,10 +44,11 @@ func command() *cobra.Command {
 through Envoy or through a data plane of its own in Go.
 
 Exit code 0: done; 1: it could not be done, and standard error says why in a sentence. postern lint
-also ends with 1 where it finds errors.`,
+also ends with 1 where it finds errors, postern diff where it finds differences, else with 2.`,
 		Example: `  postern up -f manifests/                      serve a folder of manifests
   postern explain -f manifests/ https://h/path  ask where a URL goes, and why
   postern lint -f manifests/                    what Postern makes of the manifests
+  postern diff old/ new/                        which requests are treated otherwise
   postern lint --report -f manifests/           what becomes of each annotation
   postern lint --report -A                      the same of a cluster: docs/operate/kubectl-plugin.md
   postern controlplane, postern dataplane       the two parts in a cluster: docs/operate/install.md`,
@@ -46,7 +58,7 @@ also ends with 1 where it finds errors.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w%s\nsee %s --help", err, meantFlag(c, err), c.CommandPath())
 	})
-	root.AddCommand(upCommand(), controlplaneCommand(), dataplaneCommand(), certsCommand(), explainCommand(), snapshotCommand(), translateCommand(), lintCommand(), versionCommand(), completionCommand())
+	root.AddCommand(upCommand(), controlplaneCommand(), dataplaneCommand(), certsCommand(), explainCommand(), diffCommand(), snapshotCommand(), translateCommand(), lintCommand(), versionCommand(), completionCommand())
 	for _, c := range root.Commands() {
 		complete(c)
 	}

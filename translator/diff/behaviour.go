@@ -125,7 +125,7 @@ func (b beholder) decision(d explain.Decision) explain.Decision {
 		d.TLS = b.security(d.TLS)
 		d.Backend = serviceOf(d.Backend)
 		// The status says whether there are any.
-		d.Endpoints = nil
+		d.Endpoints, d.EndpointHealth = nil, nil
 	}
 	if d.Ask != nil {
 		ask := *d.Ask

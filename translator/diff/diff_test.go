@@ -130,7 +130,7 @@ func TestUsersThatAreNotKnown(t *testing.T) {
 	}
 	for name, lines := range map[string][]model.User{"another password": {other}, "another user": {alice, {Name: "bob", Hash: []byte("{SHA}c")}}} {
 		text := diff.Compare(guarded(alice), guarded(lines...)).Text()
-		if !strings.Contains(text, "other policy: authentication") || !strings.Contains(text, "--user ") {
+		if !strings.Contains(text, "other policy: authentication") || !strings.Contains(text, "--logged-in ") {
 			t.Errorf("%s:\n%s", name, text)
 		}
 	}

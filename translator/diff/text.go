@@ -149,7 +149,7 @@ func Command(r explain.Request) string {
 		out = append(out, "--client-cert FILE")
 	}
 	if r.User != "" {
-		out = append(out, "--user "+quoted(r.User))
+		out = append(out, "--logged-in "+quoted(r.User))
 	}
 	return strings.Join(append(out, quoted(r.URL)), " ")
 }

@@ -21,9 +21,17 @@ type Flags struct {
 // Register adds the flags.
 func (f *Flags) Register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.server, "server", "", "`URL` of a live server's inspection address, as http://127.0.0.1:8079 or https://node/postern")
-	fs.StringVar(&f.auth, "server-auth", "", "`FILE` with the credential for --server: NAME:PASSWORD or a token")
-	fs.StringVar(&f.ca, "server-ca", "", "PEM `FILE` with the authority that signed the certificate of --server, if not a public one")
+	f.RegisterTrust(fs)
 }
+
+// RegisterTrust adds the flags beside --server, for commands that take servers as arguments: see At.
+func (f *Flags) RegisterTrust(fs *pflag.FlagSet) {
+	fs.StringVar(&f.auth, "server-auth", "", "`FILE` with the credential for a live server: NAME:PASSWORD or a token")
+	fs.StringVar(&f.ca, "server-ca", "", "PEM `FILE` with the authority that signed the certificate of a live server, if not a public one")
+}
+
+// At are the flags for a server that is named otherwise than by --server.
+func (f *Flags) At(server string) *Flags { return &Flags{server: server, auth: f.auth, ca: f.ca} }
 
 // Given says whether a server is named.
 func (f *Flags) Given() bool { return f.server != "" }

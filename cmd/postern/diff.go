@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postern-gateway/postern/controlplane/inspect/client"
+	"github.com/postern-gateway/postern/controlplane/options"
+	"github.com/postern-gateway/postern/controlplane/static"
+	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/diff"
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// diffName is the command whose exit codes are those of kubectl diff.
+const diffName = "diff"
+
+func diffCommand() *cobra.Command {
+	var d differ
+	var output string
+	c := &cobra.Command{
+		Use:   diffName + " A B",
+		Short: "Say which requests are treated otherwise by B than by A",
+		Long: `Compares what two gateways do, by class of request: which hosts and paths are added or removed, go
+elsewhere, or get other policies or certificates; each with a request that shows it.
+
+A and B are each a file or folder of manifests, - for those of standard input, a file of
+"postern translate -o bootstrap", or the URL of a live server's inspection address.
+Exit code 0: no difference; 1: there are some; 2: they could not be compared.`,
+		Example: `  postern diff old/ new/
+  git show HEAD:ingress.yaml | postern diff - ingress.yaml
+  postern diff http://127.0.0.1:8079 manifests/ --ignore-endpoints
+  postern diff envoy.yaml manifests/ -o json`,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case len(args) != 2:
+				return fmt.Errorf("name two sides, each a file, a folder, - or a URL; not %d", len(args))
+			case args[0] == "-" && args[1] == "-":
+				return errors.New("standard input can be one side only")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			a, b, err := d.sides(c.Context(), args, c.InOrStdin())
+			if err != nil {
+				return err
+			}
+			return d.print(c.OutOrStdout(), output, a, b)
+		},
+		ValidArgsFunction: filesNamed("yaml", "yml", "json"),
+	}
+	d.options.Register(c.Flags())
+	d.server.RegisterTrust(c.Flags())
+	c.Flags().BoolVar(&d.endpoints, "endpoints", false, "tell which addresses of endpoints are others, too")
+	c.Flags().BoolVar(&d.ignoreEndpoints, "ignore-endpoints", false, "take every Service as having endpoints, as for manifests without EndpointSlices")
+	outputFlag(c, &output, formatText, formatJSON)
+	return c
+}
+
+// differ is what the flags say.
+type differ struct {
+	options                    options.Options
+	server                     client.Flags
+	endpoints, ignoreEndpoints bool
+}
+
+// compared is one side, and what of it was made up here because its manifests do not say it.
+type compared struct {
+	diff.Side
+	// certificate says that the default certificate was made up, trust that the CAs of backends are this machine's.
+	certificate, trust bool
+}
+
+// sides reads both. What was made up for one is as it is on the other, so that it makes no difference.
+func (d *differ) sides(ctx context.Context, args []string, stdin io.Reader) (a, b diff.Side, err error) {
+	settings, err := d.options.Settings()
+	if err != nil {
+		return a, b, err
+	}
+	selfSigned, err := options.EnsureCertificate(&settings)
+	if err != nil {
+		return a, b, err
+	}
+	var both [2]compared
+	for i, arg := range args {
+		if both[i], err = d.side(ctx, arg, stdin, settings); err != nil {
+			return a, b, err
+		}
+		both[i].certificate = both[i].certificate && selfSigned
+	}
+	for i := range both {
+		own, other := &both[i], both[1-i]
+		if own.certificate && !other.certificate && other.Gateway.Default != nil {
+			own.Gateway.Default = other.Gateway.Default
+		}
+		if own.trust && !other.trust {
+			own.Gateway.Edge.UpstreamTrust = other.Gateway.Edge.UpstreamTrust
+		}
+		if d.ignoreEndpoints {
+			own.Side = own.Served()
+		}
+	}
+	return both[0].Side, both[1].Side, nil
+}
+
+// side reads what an argument names.
+func (d *differ) side(ctx context.Context, arg string, stdin io.Reader, settings translator.Settings) (compared, error) {
+	if strings.Contains(arg, "://") {
+		g, err := d.live(ctx, arg)
+		return compared{Side: diff.Side{Gateway: g}}, err
+	}
+	if text, is := bootstrap(arg); is {
+		g, err := static.ReadModel(text)
+		if err != nil {
+			return compared{}, fmt.Errorf("%s: %w", arg, err)
+		}
+		return compared{Side: diff.Side{Gateway: g}}, nil
+	}
+	in := input{paths: []string{arg}, options: d.options}
+	translated, err := in.readFiles(stdin, settings)
+	if err != nil {
+		return compared{}, err
+	}
+	g := translated.result.Gateway
+	return compared{
+		Side:        diff.Side{Gateway: g, Diagnostics: translated.result.Diagnostics},
+		certificate: g.Default == settings.Resolve.DefaultCertificate, trust: d.options.UpstreamCA == "",
+	}, nil
+}
+
+// bootstrap is the text of a file that is one; whatever else is wrong with it is told by who reads it as manifests.
+func bootstrap(path string) ([]byte, bool) {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil, false
+	}
+	text, err := os.ReadFile(path)
+	return text, err == nil && static.IsBootstrap(text)
+}
+
+// live asks a server for its model.
+func (d *differ) live(ctx context.Context, url string) (model.Gateway, error) {
+	asked, err := d.server.At(url).Client()
+	if err != nil {
+		return model.Gateway{}, err
+	}
+	var text json.RawMessage
+	if err := asked.Get(ctx, "/model", nil, &text); err != nil {
+		return model.Gateway{}, err
+	}
+	g, err := model.Decode(text)
+	if err != nil {
+		return model.Gateway{}, fmt.Errorf("%s: %w", url, err)
+	}
+	return g, nil
+}
+
+// printedDiff is what programs read.
+type printedDiff struct {
+	diff.Report
+	Endpoints []diff.EndpointChange `json:"endpoints,omitempty"`
+	Summary   string                `json:"summary"`
+}
+
+func (d *differ) print(w io.Writer, output string, a, b diff.Side) error {
+	out := printedDiff{Report: diff.Compare(a, b)}
+	out.Summary = out.Report.Summary()
+	if d.endpoints {
+		out.Endpoints = diff.Endpoints(a, b)
+	}
+	var err error
+	if output == formatJSON {
+		out.Classes = append([]diff.Class{}, out.Classes...)
+		err = printJSON(w, out)
+	} else {
+		for _, e := range out.Endpoints {
+			if _, err := fmt.Fprintln(w, e); err != nil {
+				return err
+			}
+		}
+		_, err = fmt.Fprint(w, out.Text())
+	}
+	if err == nil && (out.Different() || len(out.Endpoints) > 0) {
+		return errFindings
+	}
+	return err
+}

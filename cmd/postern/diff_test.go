@@ -1,0 +1,153 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/postern-gateway/postern/controlplane/static"
+	"github.com/postern-gateway/postern/translator/model"
+)
+
+// shop is a manifest of one Ingress to a Service, whose endpoints are elsewhere.
+func shop(service string) string {
+	return "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: shop}, spec: {rules: [{host: shop.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: " +
+		service + ", port: {number: 80}}}}]}}]}}\n---\n{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}\n" +
+		"---\n{apiVersion: v1, kind: Service, metadata: {name: web-v2}, spec: {ports: [{port: 80}]}}\n"
+}
+
+func manifestFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "shop.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// exit is the code by which a command would end.
+func exit(t *testing.T, stdin string, args ...string) (out string, code int, err error) {
+	t.Helper()
+	var buffer strings.Builder
+	c := command()
+	c.SetArgs(args)
+	c.SetIn(strings.NewReader(stdin))
+	c.SetOut(&buffer)
+	c.SetErr(&buffer)
+	ran, err := c.ExecuteContextC(t.Context())
+	return buffer.String(), exitCode(ran, err), err
+}
+
+func TestDiffExitCodes(t *testing.T) {
+	a, b := manifestFile(t, shop("web")), manifestFile(t, shop("web-v2"))
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"diff", a, a}, 0, "no difference"},
+		{[]string{"diff", a, b}, 1, "1 change: 1 goes elsewhere"},
+		{[]string{"diff", a, filepath.Join(t.TempDir(), "none")}, 2, ""},
+		{[]string{"diff", a}, 2, ""},
+		{[]string{"diff", "-", "-"}, 2, ""},
+		{[]string{"diff", a, b, "--nonsense"}, 2, ""},
+		{[]string{"diff", a, "http://127.0.0.1:1"}, 2, ""},
+		{[]string{"lint", "--nonsense"}, 1, ""},
+	} {
+		out, code, err := exit(t, "", tt.args...)
+		if code != tt.code || !strings.Contains(out, tt.want) {
+			t.Errorf("%q ends with %d, %v; want %d and %q in:\n%s", tt.args, code, err, tt.code, tt.want, out)
+		}
+	}
+	if out, code, err := exit(t, shop("web-v2"), "diff", a, "-"); code != 1 || !strings.Contains(out, "- default/web/80") {
+		t.Errorf("standard input: %d, %v:\n%s", code, err, out)
+	}
+}
+
+func TestDiffJSON(t *testing.T) {
+	out, _, err := exit(t, "", "diff", "-o", "json", "--ignore-endpoints", manifestFile(t, shop("web")), manifestFile(t, shop("web-v2")))
+	var report struct {
+		Classes []struct {
+			Kind, Before, After string
+			Witness             struct{ Command, Before, After string }
+		}
+		Summary string
+	}
+	if !errors.Is(err, errFindings) || json.Unmarshal([]byte(out), &report) != nil || len(report.Classes) != 1 {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	c := report.Classes[0]
+	if c.Kind != "goes elsewhere" || c.Before != "default/web/80" || c.After != "default/web-v2/80" || c.Witness.Command != "postern explain http://shop.test/" || report.Summary != "1 change: 1 goes elsewhere" {
+		t.Errorf("%+v", report)
+	}
+}
+
+// TestDiffBootstrap: a bootstrap is compared by the model in it, and refused where that is not there, or not the file's.
+func TestDiffBootstrap(t *testing.T) {
+	a := manifestFile(t, shop("web"))
+	file := filepath.Join(t.TempDir(), "envoy.yaml")
+	if _, errs, err := run(t, "", "translate", "-f", a, "-o", "bootstrap", "--to", file); err != nil {
+		t.Fatal(err, errs)
+	}
+	if out, code, err := exit(t, "", "diff", file, a); code != 0 {
+		t.Errorf("%d, %v:\n%s", code, err, out)
+	}
+	if out, code, err := exit(t, "", "diff", file, manifestFile(t, shop("web-v2"))); code != 1 || !strings.Contains(out, "goes elsewhere") {
+		t.Errorf("%d, %v:\n%s", code, err, out)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, _, _ := strings.Cut(string(text), "# What postern diff compares")
+	for want, edited := range map[string]string{
+		"it was edited after it was written":                strings.Replace(string(text), "shop.test", "shoq.test", 1),
+		"it was edited after it was written, so that":       string(text[:len(text)-20]) + "\n",
+		"it has no model to compare: it was written by an ": whole,
+	} {
+		if _, code, err := exit(t, "", "diff", manifestFile(t, edited), a); code != 2 || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d, %v; want %q", code, err, want)
+		}
+	}
+}
+
+// TestDiffLive: a server's model is compared as it is, though it has a made-up certificate of its own, and CAs of its own.
+func TestDiffLive(t *testing.T) {
+	manifests := manifestFile(t, shop("web"))
+	serve := func(g model.Gateway) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/model" {
+				http.NotFound(w, r)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			if _, err := w.Write(model.Encode(g)); err != nil {
+				t.Error(err)
+			}
+		}))
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	file := filepath.Join(t.TempDir(), "envoy.yaml")
+	if _, errs, err := run(t, "", "translate", "-f", manifests, "-o", "bootstrap", "--to", file); err != nil {
+		t.Fatal(err, errs)
+	}
+	text, _ := bootstrap(file)
+	g, err := static.ReadModel(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Edge.UpstreamTrust = []byte("the CAs of another system")
+	url := serve(g)
+	if out, code, err := exit(t, "", "diff", url, manifests); code != 0 {
+		t.Errorf("%d, %v:\n%s", code, err, out)
+	}
+	if out, code, err := exit(t, "", "diff", url, manifestFile(t, shop("web-v2"))); code != 1 || !strings.Contains(out, "1 change: 1 goes elsewhere") {
+		t.Errorf("%d, %v:\n%s", code, err, out)
+	}
+}
