@@ -128,6 +128,7 @@ func decode(o Object) (any, error) {
 		"apps/v1 Deployment": new(appsv1.Deployment), "apps/v1 DaemonSet": new(appsv1.DaemonSet),
 		"v1 Service": new(corev1.Service), "v1 ServiceAccount": new(corev1.ServiceAccount), "v1 Secret": new(corev1.Secret),
 		"v1 Namespace":                                    new(corev1.Namespace),
+		"networking.k8s.io/v1 Ingress":                    new(networkingv1.Ingress),
 		"networking.k8s.io/v1 IngressClass":               new(networkingv1.IngressClass),
 		"networking.k8s.io/v1 NetworkPolicy":              new(networkingv1.NetworkPolicy),
 		"policy/v1 PodDisruptionBudget":                   new(policyv1.PodDisruptionBudget),

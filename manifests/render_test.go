@@ -63,6 +63,7 @@ var switches = [][]string{
 	{`entries.https.defaultCertificate={}`, `entries.https.defaultCertificate.secret="default/tls"`},
 	{`status.addresses=[]`, `status.addresses=["192.0.2.1","gateway.example.com"]`, `status.service="default/other"`},
 	{`upstream.externalName=["off"]`, `upstream.externalName=["cluster","example.com"]`},
+	{`dashboard={}`, `dashboard={"enabled":true}`, `dashboard={"enabled":true,"hostPort":{"enabled":true},"credential":{"existingSecret":"mine"}}`, `dashboard={"enabled":true,"ingress":{"enabled":true,"hosts":["node.test"],"tlsSecret":"tls"}}`},
 	{`controlPlane.pprof=false`, `controlPlane.pprof=true`},
 	{`labels={}`, `labels={"team":"edge"}`},
 }
@@ -125,7 +126,9 @@ func contradicts(set []string) bool {
 	}
 	return has(`dataPlane.kind="DaemonSet"`, `dataPlane.autoscaling.enabled=true`) ||
 		has(`entries.http.enabled=false`, `dataPlane.hostPort={"http":{"enabled":true},"https":{"enabled":true}}`) ||
-		has(`watch.namespaces=["shop"]`, `entries.https.defaultCertificate.secret="default/tls"`)
+		has(`watch.namespaces=["shop"]`, `entries.https.defaultCertificate.secret="default/tls"`) ||
+		slices.ContainsFunc(set, func(s string) bool { return strings.HasPrefix(s, "dashboard=") && strings.Contains(s, "ingress") }) &&
+			slices.ContainsFunc(set, func(s string) bool { return strings.HasPrefix(s, "watch.namespaces=[\"") })
 }
 
 func checkPods(t *testing.T, objects []any) {

@@ -71,6 +71,10 @@
 - --lease-name={{ $v.name }}
 - --health=0.0.0.0:8081
 - --metrics={{ if $v.metrics.enabled }}0.0.0.0:9090{{ end }}
+{{- if $v.dashboard.enabled }}
+- --inspect=0.0.0.0:8083
+- --inspect-users=/etc/postern/inspect/users
+{{- end }}
 {{- if $v.controlPlane.pprof }}
 - --pprof=127.0.0.1:6060
 {{- end }}

@@ -2,6 +2,12 @@
 {{- define "postern.controlPlane" -}}{{ .Values.name }}-controlplane{{- end }}
 {{- define "postern.dataPlane" -}}{{ .Values.name }}-dataplane{{- end }}
 
+{{/* The web page's Service and Ingress, and the Secret that it is asked for. */}}
+{{- define "postern.inspect" -}}{{ .Values.name }}-inspect{{- end }}
+{{- define "postern.inspectSecret" -}}
+{{- .Values.dashboard.credential.existingSecret | default (include "postern.inspect" .) -}}
+{{- end }}
+
 {{/* Names of cluster-wide objects: two installations in two namespaces must not share them. */}}
 {{- define "postern.clusterName" -}}{{ .Values.name }}-controlplane-{{ .Release.Namespace }}{{- end }}
 

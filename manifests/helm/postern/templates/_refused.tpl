@@ -1,8 +1,20 @@
 {{/* Values that cannot be meant, or that nothing stands behind yet, are refused: ignored, they would open what was to be closed. */}}
 {{- define "postern.refuse" -}}
 {{- $v := .Values -}}
-{{- if $v.dashboard.enabled }}
-{{- fail "dashboard.enabled: there is no web page yet; leave it false. postern explain says where a URL goes" }}
+{{- range $way := list "ingress" "hostPort" }}
+{{- if and (get $v.dashboard $way).enabled (not $v.dashboard.enabled) }}
+{{- fail (printf "dashboard.%s.enabled: dashboard.enabled is false, so there is no page to lead to" $way) }}
+{{- end }}
+{{- end }}
+{{- $i := $v.dashboard.ingress }}
+{{- if and $i.enabled $v.watch.namespaces (not (has .Release.Namespace $v.watch.namespaces)) }}
+{{- fail (printf "dashboard.ingress.enabled: its Ingress is in namespace %s, which is not among watch.namespaces" .Release.Namespace) }}
+{{- end }}
+{{- if and $i.enabled $v.watch.labelSelector (not $i.labels) (not $v.labels) }}
+{{- fail (printf "dashboard.ingress.enabled: Ingresses without the labels of watch.labelSelector (%s) are not served; give dashboard.ingress.labels" $v.watch.labelSelector) }}
+{{- end }}
+{{- if and $i.tlsSecret (not $i.hosts) }}
+{{- fail "dashboard.ingress.tlsSecret: give the hosts that the certificate is for, in dashboard.ingress.hosts" }}
 {{- end }}
 {{- if and $v.entries.https.enforced (not $v.entries.https.enabled) }}
 {{- fail "entries.https.enforced: there is nothing to redirect to while entries.https.enabled is false" }}

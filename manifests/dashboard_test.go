@@ -1,0 +1,71 @@
+package manifests
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/bcrypt"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+)
+
+// TestDashboard: the page asks for a name and a password that were made for it, and is found by Service, Ingress and host
+// port. None of them opens it without the credential.
+func TestDashboard(t *testing.T) {
+	t.Parallel()
+	objects := render(t, `dashboard={"enabled":true,"credential":{"username":"ops"},"hostPort":{"enabled":true},"ingress":{"enabled":true,"labels":{"app":"traefik"}}}`)
+	secret := named[*corev1.Secret](t, objects, "postern-inspect")
+	if secret.Type != corev1.SecretTypeBasicAuth || string(secret.Data["username"]) != "ops" || len(secret.Data["password"]) != 32 {
+		t.Errorf("the Secret is of type %s, for %s, with a password of %d bytes", secret.Type, secret.Data["username"], len(secret.Data["password"]))
+	}
+	name, hash, _ := strings.Cut(strings.TrimSpace(string(secret.Data["users"])), ":")
+	if err := bcrypt.CompareHashAndPassword([]byte(hash), secret.Data["password"]); err != nil || name != "ops" {
+		t.Errorf("the password is not that of %s: %v", name, err)
+	}
+	again := named[*corev1.Secret](t, render(t, "dashboard.enabled=true"), "postern-inspect")
+	if string(again.Data["password"]) == string(secret.Data["password"]) {
+		t.Error("every installation has the same password")
+	}
+	pod := controlPlane(t, objects).Spec
+	args := pod.Containers[0].Args
+	if !slices.Contains(args, "--inspect=0.0.0.0:8083") || !slices.Contains(args, "--inspect-users=/etc/postern/inspect/users") {
+		t.Errorf("arguments are %v", args)
+	}
+	for _, v := range pod.Volumes {
+		if v.Name == "inspect" && (v.Secret.SecretName != secret.Name || len(v.Secret.Items) != 1 || v.Secret.Items[0].Key != "users") {
+			t.Errorf("the control plane is given %v", v.Secret)
+		}
+	}
+	i := slices.IndexFunc(pod.Containers[0].Ports, func(p corev1.ContainerPort) bool { return p.Name == "inspect" })
+	if i < 0 || pod.Containers[0].Ports[i].HostPort != 8080 || pod.Containers[0].Ports[i].ContainerPort != 8083 {
+		t.Errorf("ports are %v", pod.Containers[0].Ports)
+	}
+	ingress := named[*networkingv1.Ingress](t, objects, "postern-inspect")
+	want := map[string]string{
+		"traefik.ingress.kubernetes.io/rule-type": "PathPrefixStrip", "traefik.ingress.kubernetes.io/redirect-entry-point": "https",
+	}
+	if !maps.Equal(ingress.Annotations, want) || ingress.Labels["app"] != "traefik" || *ingress.Spec.IngressClassName != "postern" {
+		t.Errorf("the Ingress is %v of class %v", ingress.ObjectMeta, ingress.Spec.IngressClassName)
+	}
+	if p := ingress.Spec.Rules[0].HTTP.Paths[0]; p.Path != "/postern" || p.Backend.Service.Name != "postern-inspect" || ingress.Spec.Rules[0].Host != "" {
+		t.Errorf("its rule is %v", ingress.Spec.Rules)
+	}
+}
+
+// TestNoDashboard: without it nothing listens, and no Secret is made.
+func TestNoDashboard(t *testing.T) {
+	t.Parallel()
+	objects := render(t)
+	for _, s := range only[*corev1.Secret](objects) {
+		if strings.Contains(s.Name, "inspect") {
+			t.Errorf("there is a Secret %s", s.Name)
+		}
+	}
+	for _, arg := range controlPlane(t, objects).Spec.Containers[0].Args {
+		if strings.HasPrefix(arg, "--inspect") {
+			t.Errorf("there is a flag %s", arg)
+		}
+	}
+}
