@@ -54,6 +54,29 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
+// TestDashboardIsReachable: with network policies data planes reach the page that an Ingress leads to, and the page reaches
+// the data planes' health ports; without the Ingress nobody in the cluster reaches the page.
+func TestDashboardIsReachable(t *testing.T) {
+	t.Parallel()
+	from := func(objects []any, policy, port string) string {
+		for _, rule := range named[*networkingv1.NetworkPolicy](t, objects, policy).Spec.Ingress {
+			for _, p := range rule.Ports {
+				if p.Port.StrVal == port && len(rule.From) == 1 {
+					return rule.From[0].PodSelector.MatchLabels["app.kubernetes.io/component"]
+				}
+			}
+		}
+		return ""
+	}
+	objects := render(t, "networkPolicy.enabled=true", `dashboard={"enabled":true,"ingress":{"enabled":true}}`)
+	if a, b := from(objects, "postern-controlplane", "inspect"), from(objects, "postern-dataplane", "health"); a != "dataplane" || b != "controlplane" {
+		t.Errorf("the page is reached by %q, the health ports by %q", a, b)
+	}
+	if a := from(render(t, "networkPolicy.enabled=true", "dashboard.enabled=true"), "postern-controlplane", "inspect"); a != "" {
+		t.Errorf("without an Ingress the page is reached by %q", a)
+	}
+}
+
 // TestNoDashboard: without it nothing listens, and no Secret is made.
 func TestNoDashboard(t *testing.T) {
 	t.Parallel()
