@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/postern-gateway/postern/dataplane/ads"
+	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/dataplane/inflight"
 	"github.com/postern-gateway/postern/dataplane/proxy"
 )
@@ -35,11 +36,13 @@ type AuthorizerOptions struct {
 	Log      *slog.Logger
 	// OnUpstreamFailure is as in Options.
 	OnUpstreamFailure func(cluster, reason string)
+	// Failing is as in Options.
+	Failing *failing.Ledger
 }
 
 // RunAuthorizer answers an Envoy's ext_authz and ext_proc until ctx ends, as the Go data plane does within itself.
 func RunAuthorizer(ctx context.Context, o AuthorizerOptions) error {
-	p := proxy.New(proxy.Options{Log: o.Log, OnUpstreamFailure: o.OnUpstreamFailure, ClustersByName: true})
+	p := proxy.New(proxy.Options{Log: o.Log, OnUpstreamFailure: o.OnUpstreamFailure, Failing: o.Failing, ClustersByName: true})
 	late := &lateRemovals{to: p, pending: map[[2]string]*time.Timer{}, held: map[[2]string]bool{}}
 	client, err := ads.New(ads.Options{
 		Target: o.Target, NodeID: o.NodeID, Cluster: o.Cluster, Credentials: o.Credentials, Log: o.Log, Handler: late,

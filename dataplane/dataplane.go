@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/postern-gateway/postern/dataplane/ads"
 	"github.com/postern-gateway/postern/dataplane/config"
+	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/dataplane/proxy"
 )
 
@@ -24,6 +26,8 @@ type Options struct {
 	Target string
 	// NodeID and Cluster name this proxy to the control plane.
 	NodeID, Cluster string
+	// Metadata, if set, is what the node says of itself beside that.
+	Metadata *structpb.Struct
 	// Credentials are as in ads.Options: nil for a unix socket.
 	Credentials credentials.TransportCredentials
 	// Log gets what the operator should know; nil is slog.Default.
@@ -31,6 +35,8 @@ type Options struct {
 	// OnUpstreamFailure, if set, is called with a cluster and, in words, why its endpoints do not answer: when it
 	// begins to fail and when the reason changes, at most once a second for each cluster. It must not block.
 	OnUpstreamFailure func(cluster, reason string)
+	// Failing, if set, is told of every request that a cluster failed.
+	Failing *failing.Ledger
 	// AccessLog is where the log of requests goes that listeners ask for, a line at a time; nil is nowhere.
 	AccessLog io.Writer
 	// Ready, if set, is called once, when the first listeners listen. It must not block.
@@ -54,11 +60,11 @@ func Run(ctx context.Context, o Options) error {
 		o.Log = slog.Default()
 	}
 	p := proxy.New(proxy.Options{
-		Log: o.Log, OnUpstreamFailure: o.OnUpstreamFailure, Ready: o.Ready, Listen: o.Listen, DrainTimeout: o.DrainTimeout,
+		Log: o.Log, OnUpstreamFailure: o.OnUpstreamFailure, Failing: o.Failing, Ready: o.Ready, Listen: o.Listen, DrainTimeout: o.DrainTimeout,
 		ConnectionsMax: o.ConnectionsMax, AccessLog: o.AccessLog,
 	})
 	client, err := ads.New(ads.Options{
-		Target: o.Target, NodeID: o.NodeID, Cluster: o.Cluster, Credentials: o.Credentials, Log: o.Log, Handler: p,
+		Target: o.Target, NodeID: o.NodeID, Cluster: o.Cluster, Metadata: o.Metadata, Credentials: o.Credentials, Log: o.Log, Handler: p,
 		Wildcards: []string{config.ListenerType, config.ClusterType},
 	})
 	if err != nil {

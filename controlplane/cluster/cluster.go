@@ -81,6 +81,10 @@ func Run(ctx context.Context, c Config) error {
 	if p.pages != nil {
 		c.Log.Info("inspection is answered", "url", p.pages.URL)
 		group.Go(func() error { return p.inspector.Serve(ctx, p.pages) })
+		group.Go(func() error {
+			p.asker.Run(ctx, p.inspector.Stir)
+			return nil
+		})
 	}
 	group.Go(func() error { return p.metrics.Run(ctx) })
 	group.Go(func() error { return p.status.Run(ctx) })
@@ -99,6 +103,8 @@ type parts struct {
 	metrics    *metrics.Metrics
 	status     *status.Status
 	inspector  *inspect.Inspector
+	// asker asks data planes what fails, where there is an inspector.
+	asker *inspect.Asker
 	// pages is where inspector answers, nil for nowhere.
 	pages *inspect.Listener
 }
@@ -156,7 +162,8 @@ func (c Config) prepare() (*parts, error) {
 	p.controller.Observe(p.metrics, p.status)
 	if c.Inspect.Address != "" {
 		// What backends answer, the data planes know, and do not tell.
-		p.inspector = inspect.New(inspect.Config{Server: p.controller.Server(), Version: c.Version, Log: c.Log})
+		p.asker = inspect.NewAsker(p.controller.Server(), c.Log)
+		p.inspector = inspect.New(inspect.Config{Server: p.controller.Server(), Failing: p.asker.Recent, Version: c.Version, Log: c.Log})
 		p.controller.Observe(p.inspector)
 	}
 	c.warn(settings)

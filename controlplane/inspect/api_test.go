@@ -22,6 +22,7 @@ import (
 	"github.com/postern-gateway/postern/controlplane/files"
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/controlplane/xds"
+	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/envoy"
 	"github.com/postern-gateway/postern/translator/explain"
@@ -334,11 +335,11 @@ func TestInspectionDoesNotBlockPublishing(t *testing.T) {
 	l := newLive(t)
 	l.publish(shop)
 	asked, answer := make(chan struct{}), make(chan struct{})
-	l.inspector.config.Failures = slowFailures(func() map[string]Failure {
+	l.inspector.config.Failing = func() []failing.Failure {
 		asked <- struct{}{}
 		<-answer
 		return nil
-	})
+	}
 	looked := make(chan View)
 	go func() {
 		v, _ := l.inspector.View()
@@ -361,35 +362,6 @@ func TestInspectionDoesNotBlockPublishing(t *testing.T) {
 		t.Errorf("a view that was begun before is of revision %d", v.Revision)
 	}
 	<-published
-}
-
-type slowFailures func() map[string]Failure
-
-func (f slowFailures) Failures() map[string]Failure { return f() }
-
-// TestFailureLog: failures are told for a while, the latest words of each, and no more than are bounded.
-func TestFailureLog(t *testing.T) {
-	log := NewFailureLog()
-	now := time.Now()
-	log.now = func() time.Time { return now }
-	began := now
-	log.Add("a", "connection refused")
-	now = now.Add(time.Minute)
-	log.Add("a", strings.Repeat("b", 2*failureWordsMax))
-	if f := log.Failures()["a"]; !f.Since.Equal(began) || !f.Last.Equal(now) || !strings.HasPrefix(f.Words, "bb") || len(f.Words) > failureWordsMax+len("…") {
-		t.Errorf("failure %+v", f)
-	}
-	for i := range failuresMax {
-		now = now.Add(time.Millisecond)
-		log.Add(strings.Repeat("c", i+1), "x")
-	}
-	if all := log.Failures(); len(all) != failuresMax || all["a"].Words != "" {
-		t.Errorf("%d failures are remembered", len(all))
-	}
-	now = now.Add(failureKept + time.Second)
-	if all := log.Failures(); len(all) != 0 || len(log.seen) != 0 {
-		t.Errorf("after a while %d failures are remembered", len(log.seen))
-	}
 }
 
 // TestPasswordsCannotBeTried: whether a password is right is for the gateway to say, which bounds how often it is asked.

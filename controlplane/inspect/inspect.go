@@ -11,6 +11,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/controller"
 	"github.com/postern-gateway/postern/controlplane/xds"
+	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/translator/model"
 )
 
@@ -18,8 +19,8 @@ import (
 type Config struct {
 	// Server is asked for the proxies and what they have accepted.
 	Server *xds.Server
-	// Failures are those of backends, nil where nobody tells of them.
-	Failures FailureSource
+	// Failing gives the backends that failed requests lately; nil where nobody tells of them. It must not block.
+	Failing func() []failing.Failure
 	// Version is of the binary.
 	Version string
 	Log     *slog.Logger
@@ -74,7 +75,10 @@ func nameOnly(users []model.Users) []model.Users {
 }
 
 // Refused implements controller.Observer.
-func (i *Inspector) Refused(string, xds.NACK) {
+func (i *Inspector) Refused(string, xds.NACK) { i.Stir() }
+
+// Stir says that something may be other than before which no publication and no proxy tells of.
+func (i *Inspector) Stir() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.broadcast()
@@ -101,8 +105,11 @@ func (i *Inspector) View() (View, bool) {
 	}
 	// These take their time, in which Published does not wait.
 	v.Proxies = i.config.Server.Proxies()
-	if i.config.Failures != nil {
-		v.Failures = i.config.Failures.Failures()
+	if i.config.Failing != nil {
+		v.Failing = map[string]failing.Failure{}
+		for _, f := range i.config.Failing() {
+			v.Failing[f.Cluster] = f
+		}
 	}
 	v.Now = i.now()
 	return v, true

@@ -5,6 +5,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/controller"
 	"github.com/postern-gateway/postern/controlplane/xds"
+	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/model"
 )
@@ -34,11 +35,11 @@ type View struct {
 	Earlier []Moment
 	// Proxies are those that are connected.
 	Proxies []xds.ProxyState
-	// Failures are what is known of backends that failed, by the name of the Backend.
-	Failures map[string]Failure
-	Now      time.Time
-	Version  string
-	ages     ages
+	// Failing are the backends that failed requests lately, by the name of the Backend.
+	Failing map[string]failing.Failure
+	Now     time.Time
+	Version string
+	ages    ages
 }
 
 // served is a publication and when it was.

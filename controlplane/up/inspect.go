@@ -6,6 +6,7 @@ import (
 	"github.com/postern-gateway/postern/controlplane/controller"
 	"github.com/postern-gateway/postern/controlplane/inspect"
 	"github.com/postern-gateway/postern/controlplane/xds"
+	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/source"
 )
@@ -26,8 +27,8 @@ func (r *runner) inspect() {
 	}
 	options.OnNACK = func(node string, nack xds.NACK) { r.inspector.Refused(node, nack) }
 	r.server = xds.New(options)
-	r.failures = inspect.NewFailureLog()
-	r.inspector = inspect.New(inspect.Config{Server: r.server, Failures: r.failures, Version: r.config.Version, Log: r.log})
+	r.failing = failing.New()
+	r.inspector = inspect.New(inspect.Config{Server: r.server, Failing: r.failing.Recent, Version: r.config.Version, Log: r.log})
 }
 
 // published tells the inspector of what is served.
@@ -38,12 +39,4 @@ func (r *runner) published(snapshot *xds.Snapshot, revision xds.Revision, t tran
 	r.inspector.Published(controller.Publication{
 		Revision: revision, Snapshot: snapshot, World: t.world, Result: t.result, Began: t.began, Took: time.Since(t.began),
 	})
-}
-
-// upstreamFailure tells the operator, and those who look.
-func (r *runner) upstreamFailure(cluster, reason string) {
-	r.report.upstreamFailure(cluster, reason)
-	if r.failures != nil {
-		r.failures.Add(cluster, reason)
-	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/postern-gateway/postern/controlplane/xds"
 	"github.com/postern-gateway/postern/dataplane"
 	"github.com/postern-gateway/postern/dataplane/envoyproc"
+	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/source"
 )
@@ -147,7 +148,8 @@ type runner struct {
 	// pages is where inspector answers; without it there is neither.
 	pages     *inspect.Listener
 	inspector *inspect.Inspector
-	failures  *inspect.FailureLog
+	// failing is what the data plane sees fail; nil where nobody looks.
+	failing *failing.Ledger
 }
 
 // change is one reason to translate anew.
@@ -296,7 +298,7 @@ func (r *runner) dataPlane(ctx context.Context, socket string, result translator
 	}
 	err := dataplane.Run(ctx, dataplane.Options{
 		Target: "unix://" + socket, NodeID: "postern-up", Cluster: "postern", Log: r.log,
-		Ready: ready, OnUpstreamFailure: r.upstreamFailure, AccessLog: r.config.Out,
+		Ready: ready, OnUpstreamFailure: r.report.upstreamFailure, Failing: r.failing, AccessLog: r.config.Out,
 	})
 	return ended(ctx, "the Go data plane", err)
 }
@@ -312,7 +314,7 @@ func (r *runner) envoy(ctx context.Context, socket string, ready func()) error {
 	group.Go(func() error {
 		err := dataplane.RunAuthorizer(ctx, dataplane.AuthorizerOptions{
 			Target: "unix://" + socket, NodeID: "postern-up-authorizer", Cluster: "postern", Listener: listener, Log: r.log,
-			OnUpstreamFailure: r.upstreamFailure,
+			OnUpstreamFailure: r.report.upstreamFailure, Failing: r.failing,
 		})
 		return ended(ctx, "the authorizer", err)
 	})
@@ -320,7 +322,7 @@ func (r *runner) envoy(ctx context.Context, socket string, ready func()) error {
 		err := envoyproc.Run(ctx, envoyproc.Config{
 			Path: r.config.EnvoyPath, Folder: filepath.Join(r.folder, "envoy"), XDSSocket: socket, AuthorizerSocket: authorizer,
 			NodeID: "postern-up", NodeCluster: "postern", Concurrency: 2,
-			OnReady: ready, OnUpstreamFailure: r.upstreamFailure, AccessLog: r.config.Out,
+			OnReady: ready, OnUpstreamFailure: r.report.upstreamFailure, Failing: r.failing, AccessLog: r.config.Out,
 		}, r.log)
 		return ended(ctx, "Envoy", err)
 	})

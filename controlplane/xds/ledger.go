@@ -21,6 +21,8 @@ type ProxyState struct {
 	Node      string    `json:"node"`
 	Cluster   string    `json:"cluster,omitempty"`
 	Connected time.Time `json:"connected"`
+	// Address is where the stream comes from; empty on a unix socket.
+	Address string `json:"address,omitempty"`
 	// Authorizer is a data plane's authorizer, which has a stream of its own, and no listeners.
 	Authorizer bool `json:"authorizer,omitempty"`
 	// Revision is the newest one that the proxy has answered in full.

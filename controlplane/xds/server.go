@@ -265,13 +265,13 @@ func (s *service) DeltaAggregatedResources(g discoveryv3.AggregatedDiscoveryServ
 	return s.server.run(g)
 }
 
-func (s *Server) join() *stream {
+func (s *Server) join(address string) *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastID++
 	now := time.Now()
 	st := &stream{
-		id: s.lastID, since: now, log: s.options.Log, wake: make(chan struct{}, 1),
+		id: s.lastID, since: now, address: address, log: s.options.Log, wake: make(chan struct{}, 1),
 		state: newState(s.orderWait, s.options.OnDemandMax, now),
 	}
 	st.poke()

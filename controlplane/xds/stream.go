@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 )
 
@@ -26,7 +28,9 @@ const authorizerUserAgent = "postern-authorizer"
 type stream struct {
 	id    uint64
 	since time.Time
-	log   *slog.Logger
+	// address is the peer's, without its port; empty on a unix socket.
+	address string
+	log     *slog.Logger
 	// wake has room for one: a poke while one is due says nothing new, and the newest snapshot is read when it is taken.
 	wake chan struct{}
 
@@ -53,7 +57,7 @@ type transport = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResources
 
 // run is the life of one stream.
 func (s *Server) run(g transport) error {
-	st := s.join()
+	st := s.join(peerAddress(g.Context()))
 	defer s.leave(st)
 	requests, failed := receive(g)
 	timer := time.NewTimer(time.Hour)
@@ -89,6 +93,18 @@ func (s *Server) run(g transport) error {
 			timer.Reset(time.Until(wake))
 		}
 	}
+}
+
+func peerAddress(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	at, ok := p.Addr.(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	return at.AddrPort().Addr().Unmap().String()
 }
 
 // receive reads requests in a goroutine of its own, which ends with the stream.
@@ -178,7 +194,7 @@ func (st *stream) ledger() ProxyState {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return ProxyState{
-		Node: st.node, Cluster: st.cluster, Connected: st.since, Authorizer: st.state.byName, Types: st.state.types(),
+		Node: st.node, Cluster: st.cluster, Connected: st.since, Address: st.address, Authorizer: st.state.byName, Types: st.state.types(),
 		Client: st.client, stream: st.id,
 	}
 }

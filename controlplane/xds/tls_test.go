@@ -185,6 +185,9 @@ func TestOnlyDataPlanesAreServed(t *testing.T) {
 		t.Errorf("proxies are known: %v", p)
 	}
 	admitted(t, s, credentials.NewTLS(showing(t, own, ca)))
+	if p := s.server.Proxies(); len(p) != 1 || p[0].Address != "127.0.0.1" {
+		t.Errorf("the proxy that was admitted is %+v", p)
+	}
 	if !strings.Contains(s.log.String(), "refused in the handshake") {
 		t.Errorf("nothing is told of refused handshakes: %s", s.log)
 	}

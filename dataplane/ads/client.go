@@ -28,6 +28,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 const (
@@ -67,6 +68,8 @@ type Options struct {
 	// Wildcards are the type URLs of which every resource is wanted, from the start.
 	Wildcards []string
 	Handler   Handler
+	// Metadata, if set, is what the node says of itself beside that.
+	Metadata *structpb.Struct
 	// UserAgent is how the node calls its program; empty is that of the Go data plane.
 	UserAgent string
 	// Credentials are what the connection is secured by; a unix socket, whose folder says who may come, needs none.
@@ -106,7 +109,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		options: o,
-		node:    &corev3.Node{Id: o.NodeID, Cluster: o.Cluster, UserAgentName: cmp.Or(o.UserAgent, "postern-go-data-plane")},
+		node:    &corev3.Node{Id: o.NodeID, Cluster: o.Cluster, UserAgentName: cmp.Or(o.UserAgent, "postern-go-data-plane"), Metadata: o.Metadata},
 		poked:   make(chan struct{}, 1),
 		types:   make(map[string]*subscription),
 	}

@@ -64,7 +64,7 @@ var statPrefixes = []string{
 func Base(c Config) *bootstrapv3.Bootstrap {
 	c = c.withDefaults()
 	return &bootstrapv3.Bootstrap{
-		Node:            &corev3.Node{Id: c.NodeID, Cluster: c.NodeCluster},
+		Node:            &corev3.Node{Id: c.NodeID, Cluster: c.NodeCluster, Metadata: c.NodeMetadata},
 		LayeredRuntime:  runtimeLayers(),
 		OverloadManager: overloadManager(c),
 		StatsConfig:     statsConfig(),

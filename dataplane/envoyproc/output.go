@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+
+	"github.com/postern-gateway/postern/dataplane/failing"
 )
 
 const (
@@ -101,6 +103,7 @@ type accessLine struct {
 type failures struct {
 	seen   map[[2]string]struct{}
 	report func(cluster, reason string)
+	ledger *failing.Ledger
 	// requests is nil where nobody wants them.
 	requests io.Writer
 }
@@ -114,7 +117,11 @@ func (f *failures) line(raw []byte) {
 		return // A cut line is no reason to stop.
 	}
 	cluster, reason := given(entry.UpstreamCluster), entry.reason()
-	if cluster == "" || reason == "" || f.report == nil {
+	if cluster == "" || reason == "" {
+		return
+	}
+	f.ledger.Add(cluster, reason)
+	if f.report == nil {
 		return
 	}
 	key := [2]string{cluster, reason}

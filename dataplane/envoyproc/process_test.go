@@ -14,6 +14,8 @@ import (
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/postern-gateway/postern/dataplane/failing"
 )
 
 // program writes a shell script that stands for Envoy.
@@ -138,7 +140,8 @@ func TestFoldersAndSocketsAreChecked(t *testing.T) {
 
 func TestFailuresAreReportedOnceAndBounded(t *testing.T) {
 	var got []string
-	f := &failures{seen: map[[2]string]struct{}{}, report: func(cluster, reason string) { got = append(got, cluster+": "+reason) }}
+	ledger := failing.New()
+	f := &failures{seen: map[[2]string]struct{}{}, ledger: ledger, report: func(cluster, reason string) { got = append(got, cluster+": "+reason) }}
 	long := strings.Repeat("x", lineBytesMax)
 	text := strings.Join([]string{
 		`{"upstream_cluster":"a","response_flags":"UF","transport_failure":"refused"}`,
@@ -150,6 +153,9 @@ func TestFailuresAreReportedOnceAndBounded(t *testing.T) {
 	want := []string{"a: refused", "a: upstream connection failure, upstream retry limit exceeded", "b: late"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	if recent := ledger.Recent(); len(recent) != 2 || recent[0].Count != 3 || recent[1].Reason != "late" {
+		t.Errorf("every failure counts, and these are known: %v", recent)
 	}
 	for i := range 2 * failuresMax {
 		line, err := json.Marshal(accessLine{UpstreamCluster: "c", TransportFailure: strings.Repeat("y", i%600) + string(rune('a'+i%7))})

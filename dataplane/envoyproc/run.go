@@ -18,6 +18,9 @@ import (
 	"syscall"
 	"time"
 
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/dataplane/limits"
 )
 
@@ -54,6 +57,8 @@ type Config struct {
 	AuthorizerSocket string
 	// NodeID and NodeCluster are what Envoy calls itself; they default to the host's name and postern.
 	NodeID, NodeCluster string
+	// NodeMetadata, if set, is what Envoy says of itself beside that.
+	NodeMetadata *structpb.Struct
 	// Concurrency is the number of worker threads; 0 leaves it to Envoy, which takes one per CPU.
 	Concurrency int
 	// ConnectionsMax is how many connections of clients Envoy takes at once; 0 is limits.Connections.
@@ -65,6 +70,8 @@ type Config struct {
 	// OnUpstreamFailure is called once for each pair of a cluster and a reason for which a request to it failed. It is
 	// called in the goroutine that reads Envoy's output.
 	OnUpstreamFailure func(cluster, reason string)
+	// Failing, if set, is told of every request that a cluster failed.
+	Failing *failing.Ledger
 	// AccessLog is where the lines go that Envoy writes of requests; nil is nowhere. It is written to in the same goroutine.
 	AccessLog io.Writer
 }
@@ -208,7 +215,7 @@ func (p *process) run(ctx context.Context, path string, args []string) error {
 // read passes on what Envoy writes, until it has closed both ends.
 func (p *process) read(stdout, stderr io.Reader) {
 	var readers sync.WaitGroup
-	f := &failures{seen: map[[2]string]struct{}{}, report: p.config.OnUpstreamFailure, requests: p.config.AccessLog}
+	f := &failures{seen: map[[2]string]struct{}{}, report: p.config.OnUpstreamFailure, ledger: p.config.Failing, requests: p.config.AccessLog}
 	readers.Go(func() { lines(stdout, f.line) })
 	readers.Go(func() { lines(stderr, p.stderr.line) })
 	readers.Wait()

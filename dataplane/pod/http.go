@@ -2,6 +2,7 @@ package pod
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/postern-gateway/postern/dataplane/failing"
 )
 
 const (
@@ -41,7 +44,7 @@ func serveHTTP(ctx context.Context, lis net.Listener, handler http.Handler) erro
 	return nil
 }
 
-// healthHandler has three paths, and nothing of Envoy's admin interface but its statistics, by no name that a client gives.
+// healthHandler has four paths, and nothing of Envoy's admin interface but its statistics, by no name that a client gives.
 func (p *process) healthHandler() http.Handler {
 	mux := http.NewServeMux()
 	// Alive is the process, which ends when its data plane does: a restart would not repair what is wrong elsewhere.
@@ -66,6 +69,10 @@ func (p *process) healthHandler() http.Handler {
 		}
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		_, _ = io.WriteString(w, p.metrics()+text) // A scraper that is gone needs no answer.
+	})
+	mux.HandleFunc("GET "+failing.Path, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(p.failing.Recent()) // Whoever asked and is gone needs no answer.
 	})
 	return mux
 }

@@ -10,11 +10,23 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/postern-gateway/postern/dataplane"
 	"github.com/postern-gateway/postern/dataplane/envoyproc"
+	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/dataplane/identity"
 )
+
+// planeOptions are what the process has made for its plane.
+type planeOptions struct {
+	folder  string
+	files   *identity.Folder
+	remote  envoyproc.Remote
+	failing *failing.Ledger
+	// metadata is what the plane tells the control plane of this process.
+	metadata *structpb.Struct
+}
 
 // goPlane is the Go proxy.
 type goPlane struct {
@@ -26,11 +38,12 @@ type goPlane struct {
 	once     sync.Once
 }
 
-func newGoPlane(c Config, files *identity.Folder) *goPlane {
+func newGoPlane(c Config, o planeOptions) *goPlane {
 	p := &goPlane{threads: c.Concurrency, ended: make(chan struct{}), draining: make(chan struct{})}
 	p.options = dataplane.Options{
-		Target: target(c), NodeID: c.NodeID, Cluster: nodeCluster, Credentials: files.Client(c.ServerName), Log: c.Log,
+		Target: target(c), NodeID: c.NodeID, Cluster: nodeCluster, Credentials: o.files.Client(c.ServerName), Log: c.Log,
 		Ready: func() { p.ready.Store(true) }, Drain: p.draining, DrainTimeout: stopGrace, AccessLog: c.AccessLog,
+		Failing: o.failing, Metadata: o.metadata,
 	}
 	return p
 }
@@ -68,23 +81,17 @@ type envoyPlane struct {
 	ended      chan struct{}
 }
 
-// envoyOptions are what the process has made for Envoy.
-type envoyOptions struct {
-	folder string
-	files  *identity.Folder
-	remote envoyproc.Remote
-}
-
-func newEnvoyPlane(c Config, o envoyOptions) *envoyPlane {
+func newEnvoyPlane(c Config, o planeOptions) *envoyPlane {
 	p := &envoyPlane{socket: filepath.Join(o.folder, "authorizer.sock"), ended: make(chan struct{})}
 	failed := func(cluster, reason string) { c.Log.Error("upstream failure: "+reason, "cluster", cluster) }
 	p.config = envoyproc.Config{
 		Path: c.EnvoyPath, Folder: filepath.Join(o.folder, "envoy"), XDS: &o.remote, AuthorizerSocket: p.socket,
 		NodeID: c.NodeID, NodeCluster: nodeCluster, Concurrency: c.Concurrency, OnUpstreamFailure: failed, AccessLog: c.AccessLog,
+		Failing: o.failing, NodeMetadata: o.metadata,
 	}
 	p.authorizer = dataplane.AuthorizerOptions{
 		Target: target(c), NodeID: c.NodeID + "-authorizer", Cluster: nodeCluster, Credentials: o.files.Client(c.ServerName), Log: c.Log,
-		OnUpstreamFailure: failed,
+		OnUpstreamFailure: failed, Failing: o.failing,
 	}
 	return p
 }

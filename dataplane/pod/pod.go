@@ -21,8 +21,10 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/postern-gateway/postern/dataplane/envoyproc"
+	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/dataplane/identity"
 )
 
@@ -101,12 +103,19 @@ func Run(ctx context.Context, c Config) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
-	p := &process{config: c, files: files, signals: signals, asked: make(chan struct{}), done: make(chan struct{})}
-	p.plane = newGoPlane(c, files)
+	p := &process{config: c, files: files, signals: signals, failing: failing.New(), asked: make(chan struct{}), done: make(chan struct{})}
+	o := planeOptions{folder: folder, files: files, remote: remote, failing: p.failing, metadata: metadata(health.Addr())}
+	p.plane = newGoPlane(c, o)
 	if c.DataPlane == Envoy {
-		p.plane = newEnvoyPlane(c, envoyOptions{folder: folder, files: files, remote: remote})
+		p.plane = newEnvoyPlane(c, o)
 	}
 	return p.run(ctx, control, health)
+}
+
+// metadata says at which port a control plane may ask what the data plane has seen fail.
+func metadata(health net.Addr) *structpb.Struct {
+	port := health.(*net.TCPAddr).Port
+	return &structpb.Struct{Fields: map[string]*structpb.Value{failing.PortKey: structpb.NewNumberValue(float64(port))}}
 }
 
 // check finds what cannot be used before anything is started.
@@ -195,6 +204,7 @@ type process struct {
 	config  Config
 	files   *identity.Folder
 	plane   plane
+	failing *failing.Ledger
 	signals <-chan os.Signal
 	// asked is closed by the first call of Drain, done when the drain is over.
 	asked, done chan struct{}

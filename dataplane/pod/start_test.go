@@ -2,6 +2,7 @@ package pod_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
 	"github.com/postern-gateway/postern/dataplane/envoyproc"
+	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/dataplane/identity"
 	"github.com/postern-gateway/postern/dataplane/pod"
 	"github.com/postern-gateway/postern/translator/envoy"
@@ -181,6 +183,33 @@ func TestStaysReady(t *testing.T) {
 		if dataPlane == pod.Envoy && !strings.Contains(text, "envoy_server_live{} 1") {
 			t.Error("/metrics lacks Envoy's")
 		}
+	})
+}
+
+// TestFailing: what fails is told at the health port, with the data plane's words.
+func TestFailing(t *testing.T) {
+	eachDataPlane(t, func(t *testing.T, dataPlane string) {
+		s := newSite(t)
+		p := s.prepare(dataPlane)
+		s.controlPlane(s.publication(p.http, p.https))
+		p.start()
+		p.awaitHealth("/readyz", http.StatusOK)
+		if _, text := p.health(failing.Path); text != "[]\n" {
+			t.Errorf("before anything fails it tells of %s", text)
+		}
+		s.backend.Close()
+		eventually(t, "the failure", func() error {
+			_ = p.get() // It gets 503.
+			_, text := p.health(failing.Path)
+			var told []failing.Failure
+			if err := json.Unmarshal([]byte(text), &told); err != nil {
+				return err
+			}
+			if len(told) != 1 || told[0].Cluster != "default/shop/80" || told[0].Count == 0 || told[0].Reason == "" {
+				return fmt.Errorf("it tells of %s", text)
+			}
+			return nil
+		})
 	})
 }
 

@@ -152,7 +152,7 @@ func (p *Proxy) setRoutes(name string, c config.RouteConfiguration) error {
 // setCluster keeps the connections of a cluster whose configuration stays.
 func (p *Proxy) setCluster(name string, c config.Cluster) error {
 	delete(p.unknown, name)
-	u := &upstream{config: c, turn: new(atomic.Uint64), failures: &failures{tell: p.tell, cluster: name}}
+	u := &upstream{config: c, turn: new(atomic.Uint64), failures: p.failuresOf(name)}
 	if old := p.upstreams[name]; old != nil {
 		u.turn, u.failures = old.turn, old.failures
 		if reflect.DeepEqual(old.config, c) {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/postern-gateway/postern/dataplane/failing"
 )
 
 const (
@@ -41,6 +43,7 @@ func (e *endpointError) Unwrap() error { return e.err }
 // failures reports why a cluster does not answer: once, until the reason changes or the cluster has answered since.
 type failures struct {
 	tell    func(cluster, endpoint, reason string)
+	ledger  *failing.Ledger
 	cluster string
 
 	mu       sync.Mutex
@@ -53,6 +56,7 @@ func (f *failures) report(err error) {
 	if at := (*endpointError)(nil); errors.As(err, &at) {
 		endpoint = at.endpoint
 	}
+	f.ledger.Add(f.cluster, reason)
 	f.mu.Lock()
 	now := time.Now()
 	news := reason != f.reason && now.Sub(f.reported) >= failureIntervalMin

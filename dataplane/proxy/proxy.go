@@ -22,6 +22,7 @@ import (
 
 	"github.com/postern-gateway/postern/dataplane/authorize"
 	"github.com/postern-gateway/postern/dataplane/config"
+	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/dataplane/inflight"
 	"github.com/postern-gateway/postern/dataplane/limits"
 	"github.com/postern-gateway/postern/dataplane/match"
@@ -47,6 +48,8 @@ type Options struct {
 	// OnUpstreamFailure, if set, is called when a cluster begins to fail or fails for another reason, at most once a
 	// second for each cluster. It must not block.
 	OnUpstreamFailure func(cluster, reason string)
+	// Failing, if set, is told of every request that a cluster failed.
+	Failing *failing.Ledger
 	// AccessLog is where the log that listeners ask for goes, a line at a time; nil is nowhere.
 	AccessLog io.Writer
 	// Ready, if set, is called once, when the first listeners listen.
@@ -253,6 +256,10 @@ func (p *Proxy) tell(cluster, endpoint, reason string) {
 	p.options.Log.Error("upstream failure: "+reason, "cluster", cluster, "endpoint", endpoint)
 }
 
+func (p *Proxy) failuresOf(cluster string) *failures {
+	return &failures{tell: p.tell, ledger: p.options.Failing, cluster: cluster}
+}
+
 // unknownCluster reports a route whose cluster there is not.
 func (p *Proxy) unknownCluster(name string) {
 	p.mu.Lock()
@@ -261,7 +268,7 @@ func (p *Proxy) unknownCluster(name string) {
 		if len(p.unknown) >= unknownClustersMax {
 			clear(p.unknown)
 		}
-		f = &failures{tell: p.tell, cluster: name}
+		f = p.failuresOf(name)
 		p.unknown[name] = f
 	}
 	p.mu.Unlock()
