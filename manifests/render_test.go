@@ -51,7 +51,7 @@ var switches = [][]string{
 	{`dataPlane.hostPort={}`, `dataPlane.hostPort={"http":{"enabled":true},"https":{"enabled":true}}`},
 	{`entries.http.enabled=true`, `entries.http.enabled=false`},
 	{`xds.certificates.mode="generate"`, `xds.certificates.mode="cert-manager"`, `xds.certificates={"mode":"cert-manager","certManager":{"issuerRef":{"name":"ca","kind":"ClusterIssuer"}}}`, `xds.certificates.mode="existing"`},
-	{`watch.namespaces=[]`, `watch.namespaces=["shop","default"]`, `watch.namespaces=["shop"]`},
+	{`watch.namespaces=[]`, `watch.namespaces=["shop","default","gateway"]`, `watch.namespaces=["shop"]`},
 	{`rbac.enabled=true`, `rbac.enabled=false`},
 	{`controlPlane.serviceAccount.create=true`, `controlPlane.serviceAccount={"create":false,"name":"mine"}`},
 	{`metrics.enabled=true`, `metrics.enabled=false`, `metrics.serviceMonitor={"enabled":true,"namespace":"monitoring"}`},
@@ -69,7 +69,7 @@ var switches = [][]string{
 }
 
 // combinations are so many that each pair of values stands in one, on average, many times.
-const combinations = 160
+const combinations = 220
 
 // TestCombinations: whatever is switched on with whatever else, the objects are Kubernetes' own, hold together, and keep
 // to what is promised of the pods.
@@ -128,7 +128,7 @@ func contradicts(set []string) bool {
 		has(`entries.http.enabled=false`, `dataPlane.hostPort={"http":{"enabled":true},"https":{"enabled":true}}`) ||
 		has(`watch.namespaces=["shop"]`, `entries.https.defaultCertificate.secret="default/tls"`) ||
 		slices.ContainsFunc(set, func(s string) bool { return strings.HasPrefix(s, "dashboard=") && strings.Contains(s, "ingress") }) &&
-			slices.ContainsFunc(set, func(s string) bool { return strings.HasPrefix(s, "watch.namespaces=[\"") })
+			has(`watch.namespaces=["shop"]`)
 }
 
 func checkPods(t *testing.T, objects []any) {
