@@ -39,14 +39,17 @@ func judged(read []diag.Annotation, ds []diag.D, g model.Gateway) []diag.Annotat
 	return out
 }
 
-// closings are why routes are closed, or parts of their requests.
+// closings are why routes are closed, or parts of their requests. What keeps other spellings of a restricted path closed is
+// none of them: the annotation that restricts is applied.
 func closings(g model.Gateway) []*model.Closed {
 	var out []*model.Closed
 	note := func(routes []model.Route) {
 		for _, r := range routes {
 			switch action := r.Action.(type) {
 			case *model.Closed:
-				out = append(out, action)
+				if action.Code != diag.CodeOtherSpelling {
+					out = append(out, action)
+				}
 			case *model.Forward:
 				for _, t := range action.Targets {
 					if t.Closed != nil {

@@ -59,7 +59,9 @@ func checkStates(t *testing.T, w source.World, r translator.Result) {
 			t.Errorf("%s is reported as %s in spite of: %s", a.Origin, a.State, d)
 		}
 	}
+	// What only closes other spellings of its paths restricts, and is applied.
 	closing := map[diag.Origin]bool{}
+	guarding := map[diag.Origin]bool{}
 	for _, table := range r.Gateway.Tables {
 		routes := slices.Concat(table.Any, table.Default)
 		for _, host := range append(table.Exact, table.Wildcard...) {
@@ -67,13 +69,23 @@ func checkStates(t *testing.T, w source.World, r translator.Result) {
 		}
 		for _, route := range routes {
 			if closed, ok := route.Action.(*model.Closed); ok && closed.Origin.Annotation != "" {
-				closing[closed.Origin] = true
+				if closed.Code == diag.CodeOtherSpelling {
+					guarding[closed.Origin] = true
+				} else {
+					closing[closed.Origin] = true
+				}
 			}
 		}
 	}
 	for at := range closing {
 		if a, ok := reported[at]; !ok || a.State != diag.StateCloses {
 			t.Errorf("%s closes a route and is reported as %s (%v)", at, a.State, ok)
+		}
+	}
+	for at := range guarding {
+		told := slices.ContainsFunc(r.Diagnostics, func(d diag.D) bool { return d.Origin == at && d.Severity == diag.Error })
+		if a, ok := reported[at]; !ok || a.State == diag.StateCloses && !closing[at] && !told {
+			t.Errorf("%s restricts its routes and is reported as %s (%v)", at, a.State, ok)
 		}
 	}
 }
