@@ -11,12 +11,12 @@ import (
 // apiPages are what programs ask for: postern snapshot, explain and diff among them. docs/operate/inspect.md describes each.
 func apiPages() []page {
 	return []page{
-		{pattern: "/resources", data: serveResources},
+		{pattern: "/resources", template: "resources", data: serveResources, view: resourcesView},
 		{pattern: "/resources/{type}", data: serveResourceList},
 		{pattern: "/resources/{type}/{name...}", data: serveResource},
-		{pattern: "/proxies", data: serveProxies},
+		{pattern: "/proxies", template: "proxies", data: serveProxies, view: proxiesView},
 		{pattern: "/proxies/{node...}", data: serveProxy},
-		{pattern: "/explain", data: serveExplain},
+		{pattern: "/explain", template: "explain", data: serveExplain, view: explainView},
 		{pattern: "/model", data: serveModel},
 	}
 }

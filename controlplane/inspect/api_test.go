@@ -377,7 +377,7 @@ func TestPasswordsCannotBeTried(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.SetBasicAuth("alice", password)
-		_, told[password] = ask(t, "GET", url+"explain?url=http://shop.test/&header="+neturl.QueryEscape("Authorization: "+r.Header.Get("Authorization")), nil)
+		_, told[password] = ask(t, "GET", url+"explain?format=json&url=http://shop.test/&header="+neturl.QueryEscape("Authorization: "+r.Header.Get("Authorization")), nil)
 	}
 	if told["wrong"] != told[testPassword] || !strings.Contains(told["wrong"], "cannot be told") {
 		t.Errorf("a right password: %s\na wrong one: %s", told[testPassword], told["wrong"])

@@ -38,6 +38,8 @@ type Inspector struct {
 	earlier []Moment
 	// changed is closed and replaced whenever something that a page shows may be other than before.
 	changed chan struct{}
+
+	pulses pulses
 }
 
 var _ controller.Observer = (*Inspector)(nil)
@@ -59,7 +61,7 @@ func (i *Inspector) Published(p controller.Publication) {
 		i.earlier = keep(i.earlier, i.latest.moment())
 	}
 	p.Result.Gateway.Users = nameOnly(p.Result.Gateway.Users)
-	i.latest = &served{Publication: p, at: i.now()}
+	i.latest = &served{Publication: p, at: i.now(), lazy: &lazyIndex{}}
 	i.ages = i.ages.next(p, i.latest.at)
 	i.broadcast()
 }
@@ -122,7 +124,9 @@ func (i *Inspector) published() (View, bool) {
 	if i.latest == nil {
 		return View{}, false
 	}
-	return View{Publication: i.latest.Publication, At: i.latest.at, Earlier: i.earlier, Version: i.config.Version, ages: i.ages}, true
+	return View{
+		Publication: i.latest.Publication, At: i.latest.at, Earlier: i.earlier, Version: i.config.Version, ages: i.ages, lazy: i.latest.lazy,
+	}, true
 }
 
 // Handler answers every page.

@@ -40,12 +40,15 @@ type View struct {
 	Now     time.Time
 	Version string
 	ages    ages
+	// lazy has the index, which is made for the first page that needs it; nil makes one each time.
+	lazy *lazyIndex
 }
 
 // served is a publication and when it was.
 type served struct {
 	controller.Publication
-	at time.Time
+	at   time.Time
+	lazy *lazyIndex
 }
 
 // moment is what is kept of a publication once another is served.

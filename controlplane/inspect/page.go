@@ -3,6 +3,7 @@ package inspect
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 )
@@ -14,11 +15,13 @@ type page struct {
 	// template is the name of the HTML form; empty where there is JSON only.
 	template string
 	data     func(View, *http.Request) (any, error)
+	// view makes what the template shows, where that is other than the data.
+	view func(View, *http.Request) (any, error)
 }
 
 // pages are all addresses, but for those of assets and streams.
 func pages() []page {
-	return apiPages()
+	return append(apiPages(), webPages()...)
 }
 
 // errNotFound is what a page answers where what it is asked for is not there, wrapped in a sentence that says so.
@@ -27,22 +30,35 @@ var errNotFound = errors.New("not found")
 // badRequest is what a page answers to a question that cannot be read; its text is for the asker.
 type badRequest struct{ error }
 
-func (i *Inspector) routes() http.Handler {
+func (i *Inspector) routes() http.Handler { return i.pagesOf(i.View) }
+
+// pagesOf answers every page by what a source of Views has.
+func (i *Inspector) pagesOf(source func() (View, bool)) http.Handler {
 	mux := http.NewServeMux()
 	for _, p := range pages() {
-		mux.HandleFunc("GET "+p.pattern, func(w http.ResponseWriter, r *http.Request) { i.serve(w, r, p) })
+		mux.HandleFunc("GET "+p.pattern, func(w http.ResponseWriter, r *http.Request) { i.serve(w, r, p, source) })
 	}
+	mux.HandleFunc("GET "+eventsPath, i.events)
+	mux.HandleFunc("GET /assets/{file}", serveAsset)
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		i.fail(w, r, http.StatusNotFound, fmt.Errorf("there is no page %s%w", r.URL.Path, silent{errNotFound}))
+	})
 	return mux
 }
 
 // serve answers by JSON where it is asked for, by ?format=json or an Accept header without text/html.
-func (i *Inspector) serve(w http.ResponseWriter, r *http.Request, p page) {
-	view, ok := i.View()
+func (i *Inspector) serve(w http.ResponseWriter, r *http.Request, p page, source func() (View, bool)) {
+	view, ok := source()
 	if !ok {
 		i.fail(w, r, http.StatusServiceUnavailable, errors.New("nothing is served yet"))
 		return
 	}
-	data, err := p.data(view, r)
+	html := p.template != "" && !wantsJSON(r)
+	make := p.data
+	if html && p.view != nil {
+		make = p.view
+	}
+	data, err := make(view, r)
 	var bad badRequest
 	switch {
 	case errors.As(err, &bad):
@@ -51,10 +67,10 @@ func (i *Inspector) serve(w http.ResponseWriter, r *http.Request, p page) {
 		i.fail(w, r, http.StatusNotFound, err)
 	case err != nil:
 		i.fail(w, r, http.StatusInternalServerError, err)
-	case wantsJSON(r) || p.template == "":
-		i.writeJSON(w, http.StatusOK, data)
+	case html:
+		i.writeHTML(w, r, p, view, data)
 	default:
-		i.writeHTML(w, r, p, data)
+		i.writeJSON(w, http.StatusOK, data)
 	}
 }
 
@@ -76,7 +92,9 @@ func (i *Inspector) fail(w http.ResponseWriter, r *http.Request, status int, why
 		i.writeJSON(w, status, failure{Error: why.Error()})
 		return
 	}
-	http.Error(w, why.Error(), status)
+	s := newShell(r, "")
+	s.Version, s.Data = i.config.Version, failurePage{Status: status, Words: why.Error(), Waiting: status == http.StatusServiceUnavailable}
+	i.render(w, status, s)
 }
 
 func (i *Inspector) writeJSON(w http.ResponseWriter, status int, data any) {
@@ -89,8 +107,4 @@ func (i *Inspector) writeJSON(w http.ResponseWriter, status int, data any) {
 		// A failed write is the asker's loss; what cannot be encoded is ours.
 		i.config.Log.Debug("an answer was not written", "error", err)
 	}
-}
-
-func (i *Inspector) writeHTML(w http.ResponseWriter, r *http.Request, p page, data any) {
-	panic("inspect: no template " + p.template)
 }

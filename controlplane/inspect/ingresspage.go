@@ -1,0 +1,310 @@
+package inspect
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/postern-gateway/postern/translator/diag"
+)
+
+// ingressRow is an Ingress that is served.
+type ingressRow struct {
+	Cluster   string    `json:"cluster,omitempty"`
+	Namespace string    `json:"namespace"`
+	Name      string    `json:"name"`
+	Link      string    `json:"link"`
+	Hosts     []string  `json:"hosts"`
+	HostCount int       `json:"hostCount"`
+	Routes    int       `json:"routes"`
+	Health    condition `json:"health"`
+	// Errors and Warnings count its diagnostics.
+	Errors   int `json:"errors"`
+	Warnings int `json:"warnings"`
+	// Lost counts its claims that another beat.
+	Lost int `json:"lost"`
+}
+
+// Object is how the Ingress is named in text.
+func (i ingressRow) Object() string { return nameOf(objectID{"", i.Cluster, i.Namespace, i.Name}) }
+
+func nameOf(o objectID) string {
+	name := o.Name
+	if o.Namespace != "" {
+		name = o.Namespace + "/" + name
+	}
+	if o.Cluster != "" {
+		name = o.Cluster + ":" + name
+	}
+	return name
+}
+
+// ingressHostsMax bounds the hosts that a row names.
+const ingressHostsMax = 3
+
+func (v View) ingressRow(of objectID) ingressRow {
+	x := v.index()
+	row := ingressRow{
+		Cluster: of.Cluster, Namespace: of.Namespace, Name: of.Name, Link: linkOf(of), Hosts: []string{},
+		Routes: len(x.routesOf[of]), Lost: len(x.losses[of]), Health: v.ingressHealth(of),
+	}
+	hosts := map[string]bool{}
+	for _, at := range x.routesOf[of] {
+		hosts[at.of.name] = true
+	}
+	names := slices.Sorted(maps.Keys(hosts))
+	row.HostCount, row.Hosts = len(names), names[:min(len(names), ingressHostsMax)]
+	for _, d := range x.told[of] {
+		switch d.Severity {
+		case diag.Error:
+			row.Errors++
+		case diag.Warning:
+			row.Warnings++
+		}
+	}
+	return row
+}
+
+// ingressHealth is how the requests of an Ingress fare. One that lost all that it asks for is failing.
+func (v View) ingressHealth(of objectID) condition {
+	x := v.index()
+	var h condition
+	for _, at := range x.routesOf[of] {
+		route := v.routeHealth(at.route())
+		for _, reason := range route.Reasons {
+			h = h.and(route.State, reason)
+		}
+	}
+	errors := 0
+	for _, d := range x.told[of] {
+		if d.Severity == diag.Error {
+			errors++
+		}
+	}
+	if errors > 0 {
+		h = h.and(stateDegraded, plural(errors, "error")+" in what it asks for")
+	}
+	if len(x.routesOf[of]) == 0 {
+		h = h.and(stateFailing, "it has no route")
+	}
+	return h
+}
+
+// ingressesPage lists the Ingresses that are served.
+type ingressesPage struct {
+	Filter    filter       `json:"filter"`
+	Ingresses []ingressRow `json:"ingresses"`
+	Paging    paging       `json:"paging"`
+}
+
+func (ingressesPage) Title() string { return "Ingresses" }
+
+func ingressesData(v View, r *http.Request) (any, error) {
+	f := filterOf(r)
+	var found []objectID
+	for _, of := range v.index().served {
+		if contains(f.Text, nameOf(of)) && (f.State != stateTrouble || v.ingressHealth(of).State != stateOK) {
+			found = append(found, of)
+		}
+	}
+	part, paging := cut(found, r)
+	p := ingressesPage{Filter: f, Ingresses: []ingressRow{}, Paging: paging}
+	for _, of := range part {
+		p.Ingresses = append(p.Ingresses, v.ingressRow(of))
+	}
+	return p, nil
+}
+
+// annotationRow is an annotation as pages show it. Its value is left out: it may hold a credential.
+type annotationRow struct {
+	Annotation string      `json:"annotation"`
+	Dialect    string      `json:"dialect,omitempty"`
+	State      diag.State  `json:"state"`
+	Note       string      `json:"note,omitempty"`
+	Codes      []diag.Code `json:"codes,omitempty"`
+	Position   string      `json:"position,omitempty"`
+	// Fix is what to do, or to use in its place; empty where nothing is to be done.
+	Fix string `json:"fix,omitempty"`
+}
+
+// Words say the state to people.
+func (a annotationRow) Words() string { return stateWords[a.State] }
+
+// Class is the style of its state: that of a condition, or none where nothing is wrong.
+func (a annotationRow) Class() string {
+	switch a.State {
+	case diag.StateApplied:
+		return stateOK.String()
+	case diag.StateApproximated, diag.StateOtherTool:
+		return ""
+	case diag.StateCloses, diag.StateBadValue:
+		return stateFailing.String()
+	default:
+		return stateDegraded.String()
+	}
+}
+
+// Mark is a sign for those who skim.
+func (a annotationRow) Mark() string {
+	switch a.State {
+	case diag.StateApplied:
+		return stateOK.Mark()
+	case diag.StateApproximated:
+		return "≈"
+	case diag.StateOtherTool:
+		return "–"
+	case diag.StateCloses, diag.StateBadValue:
+		return stateFailing.Mark()
+	default:
+		return stateDegraded.Mark()
+	}
+}
+
+// stateWords are the states of annotations as sentences have them.
+var stateWords = map[diag.State]string{
+	diag.StateCloses:          "closes its routes",
+	diag.StateBadValue:        "bad value",
+	diag.StateUnknown:         "unknown",
+	diag.StateNotYet:          "not applied yet",
+	diag.StateRefused:         "refused",
+	diag.StateOtherController: "another controller's",
+	diag.StateWithoutEffect:   "without effect",
+	diag.StateApproximated:    "approximated",
+	diag.StateApplied:         "applied",
+	diag.StateOtherTool:       "not about routing",
+}
+
+func (x *index) annotationRows(of []diag.Annotation) []annotationRow {
+	out := []annotationRow{}
+	for _, a := range of {
+		out = append(out, annotationRow{a.Origin.Annotation, a.Dialect, a.State, a.Note, a.Codes, a.Origin.Position(), x.fix(a)})
+	}
+	slices.SortStableFunc(out, func(a, b annotationRow) int { return cmp.Compare(a.State, b.State) })
+	return out
+}
+
+// fix is what the worst diagnostic about an annotation says is to be done.
+func (x *index) fix(a diag.Annotation) string {
+	fix, worst := "", diag.Severity(-1)
+	for _, d := range x.told[objectOf(a.Origin)] {
+		if d.Origin == a.Origin && d.Fix != "" && d.Severity > worst {
+			fix, worst = d.Fix, d.Severity
+		}
+	}
+	return fix
+}
+
+// conflictRow is a claim to a host and path that another beat.
+type conflictRow struct {
+	Entry string `json:"entry"`
+	Host  string `json:"host"`
+	Path  string `json:"path"`
+	// Winner is the first origin of the route that is served, Loser the claim that is not.
+	Winner   place  `json:"winner"`
+	Loser    place  `json:"loser"`
+	HostLink string `json:"hostLink"`
+}
+
+// ingressPage is an Ingress.
+type ingressPage struct {
+	ingressRow
+	// Served is false for an Ingress that was not chosen; its diagnostics say why.
+	Served bool `json:"served"`
+	// Position is the file and line, empty in a cluster.
+	Position    string          `json:"position,omitempty"`
+	Class       string          `json:"class,omitempty"`
+	RouteRows   []routeRow      `json:"routeRows"`
+	Paging      paging          `json:"paging"`
+	Annotations []annotationRow `json:"annotations"`
+	Diagnostics []diagnosticRow `json:"diagnostics"`
+	Won         []conflictRow   `json:"won,omitempty"`
+	LostRows    []conflictRow   `json:"lostRows,omitempty"`
+}
+
+func (p ingressPage) Title() string { return "Ingress " + p.Object() }
+
+func ingressData(v View, r *http.Request) (any, error) {
+	query := r.URL.Query()
+	of := objectID{"Ingress", query.Get("cluster"), query.Get("namespace"), query.Get("name")}
+	x := v.index()
+	ing, known := x.ingresses[of]
+	if !known {
+		return nil, fmt.Errorf("the gateway has read no Ingress %s; it may be in another namespace, or gone%w", nameOf(of), silent{errNotFound})
+	}
+	p := ingressPage{
+		ingressRow: v.ingressRow(of), Position: ing.Place.Origin("Ingress", of.Namespace, of.Name, "").Position(),
+		Annotations: x.annotationRows(x.annotations[of]), Diagnostics: diagnosticRows(slices.Concat(x.told[of], x.mentioned[of])),
+	}
+	if ing.Spec.IngressClassName != nil {
+		p.Class = *ing.Spec.IngressClassName
+	}
+	_, p.Served = slices.BinarySearchFunc(x.served, of, objectID.compare)
+	if !p.Served {
+		p.Health = condition{}
+	}
+	part, paging := cut(x.routesOf[of], r)
+	p.RouteRows, p.Paging = v.routeRows(part), paging
+	for _, at := range part {
+		for _, o := range at.route().Losers {
+			p.Won = append(p.Won, conflictOf(loss{o, at}))
+		}
+	}
+	for _, l := range x.losses[of][:min(len(x.losses[of]), pageMax)] {
+		p.LostRows = append(p.LostRows, conflictOf(l))
+	}
+	return p, nil
+}
+
+func conflictOf(l loss) conflictRow {
+	row := conflictRow{
+		Entry: l.winner.of.entry, Host: l.winner.of.name, Path: l.winner.route().Path.String(), Loser: placeOf(l.origin), HostLink: l.winner.of.link(),
+	}
+	if origins := l.winner.route().Origins; len(origins) > 0 {
+		row.Winner = placeOf(origins[0])
+	}
+	return row
+}
+
+// diagnosticsPage lists all diagnostics, or those of a severity or a code.
+type diagnosticsPage struct {
+	Filter   filter `json:"filter"`
+	Severity string `json:"severity,omitempty"`
+	Code     string `json:"code,omitempty"`
+	// Meaning is what the registry says of the code, nil without one.
+	Meaning     *meaning        `json:"meaning,omitempty"`
+	Diagnostics []diagnosticRow `json:"diagnostics"`
+	Paging      paging          `json:"paging"`
+}
+
+// meaning is what a code means.
+type meaning struct {
+	Title string `json:"title"`
+	Text  string `json:"text"`
+}
+
+func (p diagnosticsPage) Title() string { return strings.TrimSpace("Diagnostics " + p.Code) }
+
+func diagnosticsData(v View, r *http.Request) (any, error) {
+	p := diagnosticsPage{Filter: filterOf(r), Severity: r.URL.Query().Get("severity"), Code: r.URL.Query().Get("code")}
+	if p.Code != "" {
+		i := slices.IndexFunc(diag.Codes(), func(c diag.Page) bool { return string(c.Code) == p.Code })
+		if i < 0 {
+			return nil, fmt.Errorf("no diagnostic has the code %s; codes are as P4003%w", p.Code, silent{errNotFound})
+		}
+		p.Meaning = &meaning{diag.Codes()[i].Title, diag.Codes()[i].Text}
+	}
+	var found []diag.D
+	for _, d := range v.Result.Diagnostics {
+		if (p.Severity == "" || d.Severity.String() == p.Severity) && (p.Code == "" || string(d.Code) == p.Code) &&
+			contains(p.Filter.Text, d.Origin.String(), d.Message, string(d.Code)) {
+			found = append(found, d)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b diag.D) int { return cmp.Compare(b.Severity, a.Severity) })
+	part, paging := cut(found, r)
+	p.Diagnostics, p.Paging = diagnosticRows(part), paging
+	return p, nil
+}

@@ -1,0 +1,169 @@
+package inspect
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postern-gateway/postern/controlplane/xds"
+)
+
+// proxyRow is a proxy that is connected.
+type proxyRow struct {
+	Node      string       `json:"node"`
+	Cluster   string       `json:"cluster,omitempty"`
+	Link      string       `json:"link"`
+	Connected time.Time    `json:"connected"`
+	Revision  xds.Revision `json:"revision"`
+	// Behind is how many revisions have been published since the one that it has answered in full.
+	Behind int       `json:"behind"`
+	Health condition `json:"health"`
+}
+
+func (v View) proxyRow(p xds.ProxyState) proxyRow {
+	row := proxyRow{Node: p.Node, Cluster: p.Cluster, Link: link("proxy", "node", p.Node), Connected: p.Connected, Revision: p.Revision}
+	if v.Revision > p.Revision {
+		row.Behind = int(v.Revision - p.Revision)
+	}
+	pending := 0
+	for _, t := range p.Types {
+		pending += len(t.Pending)
+		if len(t.Refused) > 0 {
+			row.Health = row.Health.and(stateFailing, fmt.Sprintf("refuses %s", plural(len(t.Refused), strings.ToLower(typeName(t.TypeURL)))))
+		}
+	}
+	switch {
+	case row.Behind > 0 && p.Revision == 0:
+		row.Health = row.Health.and(stateDegraded, "has answered no revision in full yet")
+	case row.Behind > 0:
+		row.Health = row.Health.and(stateDegraded, plural(row.Behind, "revision")+" behind")
+	case pending > 0:
+		row.Health = row.Health.and(stateDegraded, plural(pending, "resource")+" not answered yet")
+	}
+	return row
+}
+
+// typeName is the last word of a type URL, for people.
+func typeName(url string) string {
+	name := url[strings.LastIndexByte(url, '.')+1:]
+	switch name {
+	case "RouteConfiguration":
+		return "Route table"
+	case "ClusterLoadAssignment":
+		return "Assignment"
+	default:
+		return name
+	}
+}
+
+func (v View) proxyRows() []proxyRow {
+	out := []proxyRow{}
+	for _, p := range v.Proxies {
+		out = append(out, v.proxyRow(p))
+	}
+	return out
+}
+
+// proxiesPage lists the proxies.
+type proxiesPage struct {
+	Proxies []proxyRow `json:"proxies"`
+	Paging  paging     `json:"paging"`
+}
+
+func (proxiesPage) Title() string { return "Proxies" }
+
+func proxiesView(v View, r *http.Request) (any, error) {
+	part, paging := cut(v.proxyRows(), r)
+	return proxiesPage{part, paging}, nil
+}
+
+// typeRow is what a proxy has made of one type of resource.
+type typeRow struct {
+	Name    string `json:"name"`
+	TypeURL string `json:"typeUrl"`
+	// All says that the proxy asks for every resource of the type; else Subscribed is how many it asks for.
+	All        bool      `json:"all"`
+	Subscribed int       `json:"subscribed"`
+	Accepted   int       `json:"accepted"`
+	Health     condition `json:"health"`
+	// Pending and Refused are the first names.
+	Pending      []string `json:"pending,omitempty"`
+	PendingCount int      `json:"pendingCount"`
+	Refused      []string `json:"refused,omitempty"`
+	RefusedCount int      `json:"refusedCount"`
+	NACK         *nackRow `json:"nack,omitempty"`
+}
+
+// nackRow is the last refusal of a type.
+type nackRow struct {
+	Time     time.Time    `json:"time"`
+	Revision xds.Revision `json:"revision"`
+	// Words are the proxy's own.
+	Words  string   `json:"words"`
+	Blamed []string `json:"blamed"`
+	// Origins are the objects behind Blamed.
+	Origins []place `json:"origins,omitempty"`
+	// Over says that all that was refused has been replaced since.
+	Over bool `json:"over"`
+}
+
+// namesShown bounds the names of a type's resources that a page lists.
+const namesShown = 20
+
+func (v View) typeRow(t xds.TypeState) typeRow {
+	row := typeRow{
+		Name: typeName(t.TypeURL), TypeURL: t.TypeURL, All: t.Wildcard, Subscribed: len(t.Subscribed), Accepted: len(t.Accepted),
+		Pending: t.Pending[:min(len(t.Pending), namesShown)], PendingCount: len(t.Pending), RefusedCount: len(t.Refused),
+	}
+	for _, n := range t.Refused[:min(len(t.Refused), namesShown)] {
+		row.Refused = append(row.Refused, n.Name)
+	}
+	if len(t.Refused) > 0 {
+		row.Health = row.Health.and(stateFailing, plural(len(t.Refused), "resource")+" refused")
+	}
+	if len(t.Pending) > 0 {
+		row.Health = row.Health.and(stateDegraded, plural(len(t.Pending), "resource")+" not answered yet")
+	}
+	if n := t.LastNACK; n != nil {
+		row.NACK = &nackRow{
+			Time: n.Time, Revision: n.Revision, Words: n.Words, Blamed: n.Blamed[:min(len(n.Blamed), namesShown)],
+			Origins: placesOf(n.Origins[:min(len(n.Origins), namesShown)]), Over: len(t.Refused) == 0,
+		}
+	}
+	return row
+}
+
+// proxyPage is a proxy; more than one connection may have its name.
+type proxyPage struct {
+	Node        string        `json:"node"`
+	Connections []proxyDetail `json:"connections"`
+}
+
+// proxyDetail is one connection of a proxy.
+type proxyDetail struct {
+	proxyRow
+	Types []typeRow `json:"types"`
+}
+
+func (p proxyPage) Title() string { return "Proxy " + p.Node }
+
+func proxyData(v View, r *http.Request) (any, error) {
+	p := proxyPage{Node: r.URL.Query().Get("node")}
+	for _, state := range v.Proxies {
+		if state.Node != p.Node {
+			continue
+		}
+		d := proxyDetail{proxyRow: v.proxyRow(state)}
+		for _, t := range state.Types {
+			d.Types = append(d.Types, v.typeRow(t))
+		}
+		p.Connections = append(p.Connections, d)
+	}
+	if len(p.Connections) == 0 {
+		return nil, fmt.Errorf("no proxy %s is connected, or no longer%w", p.Node, silent{errNotFound})
+	}
+	slices.SortStableFunc(p.Connections, func(a, b proxyDetail) int { return b.Connected.Compare(a.Connected) })
+	return p, nil
+}
