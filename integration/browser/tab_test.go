@@ -145,7 +145,12 @@ func (p *tab) follow(selector string) {
 // wait waits until a JavaScript expression is true.
 func (p *tab) wait(expression string) {
 	p.t.Helper()
-	if _, err := chromedp.Run(p.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(patience))); err != nil {
+	poll := chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(patience))
+	_, err := chromedp.Run(p.ctx, poll)
+	if err != nil && strings.Contains(err.Error(), "Cannot find context") {
+		_, err = chromedp.Run(p.ctx, poll) // It was that of the page before, which was just being left.
+	}
+	if err != nil {
 		said, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string](`document.getElementById("message")?.textContent ?? document.body.innerText`))
 		p.t.Fatalf("%s: %v; the page says %q", expression, err, said)
 	}
