@@ -96,7 +96,7 @@ func TestStates(t *testing.T) {
 	for _, s := range diag.States() {
 		names = append(names, s.String())
 	}
-	want := []string{"closes", "bad-value", "unknown", "not-yet", "refused", "other-controller", "without-effect", "approximated", "applied", "other-tool"}
+	want := []string{"closes", "bad-value", "unknown", "not-yet", "refused", "other-controller", "unjudged", "without-effect", "approximated", "applied", "other-tool"}
 	if !slices.Equal(names, want) {
 		t.Errorf("the states are %q, want %q", names, want)
 	}

@@ -148,6 +148,9 @@ const (
 	LostByPlace ConflictRule = "place"
 )
 
+// conflictRules are all of them.
+var conflictRules = []ConflictRule{LostByWeight, LostByStandIn, LostByAge, LostByName, LostByPlace}
+
 // Action is what a matched route does: *Forward or *Closed.
 type Action interface{ action() }
 

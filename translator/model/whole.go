@@ -59,6 +59,11 @@ func (w wholeness) route(r Route) error {
 			return fmt.Errorf("there are no users %q", a.UsersName())
 		}
 	}
+	for _, rule := range r.LostBy {
+		if !slices.Contains(conflictRules, rule) {
+			return fmt.Errorf("a claim lost by an unknown rule %q", rule)
+		}
+	}
 	for _, p := range r.ErrorPages {
 		if !w.backends[p.Backend] {
 			return fmt.Errorf("there is no backend %q", p.Backend)
