@@ -262,7 +262,7 @@ func (v View) verdict(d explain.Decision) (string, condition) {
 				h = h.and(stateFailing, s.Decision.Reason)
 			}
 		}
-		return "One of " + plural(len(d.Shares), "backend") + " answers, by weight.", h
+		return "Goes to one of " + plural(len(d.Shares), "backend") + ", by weight.", h
 	case d.Status == 0 && d.Backend == "":
 		return "Nobody answers: " + d.Reason + ".", h.and(stateFailing, d.Reason)
 	case d.Location != "":
@@ -272,7 +272,7 @@ func (v View) verdict(d explain.Decision) (string, condition) {
 	case d.Status != 0:
 		return "The gateway answers " + statusText(d.Status) + ": " + d.Reason + ".", h.and(stateDegraded, d.Reason)
 	}
-	return d.Backend + " answers.", v.backendHealth(d.Backend)
+	return "Goes to " + d.Backend + ".", v.backendHealth(d.Backend)
 }
 
 func statusText(status int) string {

@@ -263,11 +263,11 @@ func TestExplainPage(t *testing.T) {
 	s := siteOf(t, shopView(t))
 	for address, want := range map[string][]string{
 		"/explain?url=http://shop.test/":                         {"302 Found to https://shop.test/"},
-		"/explain?follow=true&url=http://shop.test/":             {"302 Found to https://shop.test/", "shop/web/80 answers."},
+		"/explain?follow=true&url=http://shop.test/":             {"302 Found to https://shop.test/", "Goes to shop/web/80."},
 		"/explain?url=https://closed.shop.test/":                 {"The gateway answers 503 Service Unavailable: there is no Secret shop/there-is-none."},
-		"/explain?url=https://shop.test/cart/":                   {"One of 2 backends answers, by weight."},
+		"/explain?url=https://shop.test/cart/":                   {"Goes to one of 2 backends, by weight."},
 		"/explain?url=https://admin.shop.test/&from=192.0.2.1":   {"The gateway answers 403 Forbidden"},
-		"/explain?url=https://x.team-b.test/&header=Accept:+a/b": {"team-b/images/80 answers."},
+		"/explain?url=https://x.team-b.test/&header=Accept:+a/b": {"Goes to team-b/images/80."},
 	} {
 		var verdicts []string
 		page := s.page(address)
