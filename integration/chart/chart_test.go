@@ -55,6 +55,8 @@ func TestChart(t *testing.T) {
 			`dataPlane.service.externalTrafficPolicy="Local"`, `upstream.ca.configMap="cas"`, `dataPlane.podDisruptionBudget.maxUnavailable="20%"`},
 		"host ports": {`dataPlane.kind="DaemonSet"`, `dataPlane.hostPort={"http":{"enabled":true},"https":{"enabled":true}}`, `dataPlane.service.enabled=false`,
 			`dataPlane.strategy={"type":"RollingUpdate","rollingUpdate":{"maxUnavailable":"10%"}}`},
+		"the page": {`dashboard={"enabled":true,"hostPort":{"enabled":true},"ingress":{"enabled":true,"hosts":["ops.example.com"],"tlsSecret":"ops","labels":{"app":"traefik"}}}`,
+			`networkPolicy.enabled=true`, `watch.labelSelector="app=traefik"`},
 		"node ports": {`dataPlane.service.type="NodePort"`, `dataPlane.service.nodePorts={"http":30080,"https":30443}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,9 +141,9 @@ func TestRoles(t *testing.T) {
 	}
 }
 
-// TestUpgradeKeepsCertificates: generated certificates are those of the first install, or running data planes would be
-// parted from their control plane.
-func TestUpgradeKeepsCertificates(t *testing.T) {
+// TestUpgradeKeepsSecrets: generated certificates are those of the first install, or running data planes would be parted from
+// their control plane; and so is the password of the page, or an upgrade would lock everyone out.
+func TestUpgradeKeepsSecrets(t *testing.T) {
 	c := cluster.Start(t)
 	program, err := manifests.Tools{Folder: filepath.Join(root, "manifests")}.Path(t.Context(), "helm")
 	if err != nil {
@@ -151,11 +153,11 @@ func TestUpgradeKeepsCertificates(t *testing.T) {
 	upgrade := func(set string) map[string]string {
 		t.Helper()
 		if _, err := helm.Run(t.Context(), "upgrade", "--install", "postern", filepath.Join(root, "manifests/helm/postern"), "--namespace", "upgraded",
-			"--create-namespace", "--kubeconfig", cluster.Kubeconfig(t, c.Config), "--set-json", set); err != nil {
+			"--create-namespace", "--kubeconfig", cluster.Kubeconfig(t, c.Config), "--set-json", set, "--set-json", "dashboard.enabled=true"); err != nil {
 			t.Fatal(err)
 		}
 		out := map[string]string{}
-		for _, name := range []string{"postern-controlplane-tls", "postern-dataplane-tls"} {
+		for _, name := range []string{"postern-controlplane-tls", "postern-dataplane-tls", "postern-inspect"} {
 			secret, err := c.Client(t).CoreV1().Secrets("upgraded").Get(t.Context(), name, metav1.GetOptions{})
 			if err != nil {
 				t.Fatal(err)
@@ -167,7 +169,7 @@ func TestUpgradeKeepsCertificates(t *testing.T) {
 		return out
 	}
 	first, second := upgrade("dataPlane.replicas=2"), upgrade("dataPlane.replicas=3")
-	if len(first) != 6 || !maps.Equal(first, second) {
+	if len(first) != 9 || !maps.Equal(first, second) {
 		t.Errorf("the Secrets hold %d things, the same after an upgrade: %t", len(first), maps.Equal(first, second))
 	}
 	deployment, err := c.Client(t).AppsV1().Deployments("upgraded").Get(t.Context(), "postern-dataplane", metav1.GetOptions{})

@@ -106,7 +106,8 @@ func write(t *testing.T, path string, text []byte) {
 }
 
 // resolveServices has the DNS names of a Service lead to pods, as the cluster's DNS does where it is headless.
-func (r *release) resolveServices(service string, pods ...string) {
+// What else has a name may be added.
+func (r *release) resolveServices(service string, pods ...string) *dnstest.Server {
 	r.t.Helper()
 	const port = 53
 	server := dnstest.StartAt(r.t, port)
@@ -118,6 +119,7 @@ func (r *release) resolveServices(service string, pods ...string) {
 	path := filepath.Join(r.folder, "resolv.conf")
 	write(r.t, path, []byte("nameserver 127.0.0.1\n"))
 	mountFile(r.t, path, "/etc/resolv.conf")
+	return server
 }
 
 // template is the pod template of a rendered workload.
@@ -231,8 +233,16 @@ func (r *release) volume(p *pod, v corev1.Volume, hostPaths map[string]string) s
 		if err != nil {
 			r.t.Fatal(err)
 		}
+		items := map[string]string{} // Without any, all keys are there by their names.
+		for _, i := range v.Secret.Items {
+			items[i.Key] = i.Path
+		}
 		for name, text := range secret.Data {
-			write(r.t, filepath.Join(folder, name), text)
+			if path, listed := items[name]; listed {
+				write(r.t, filepath.Join(folder, path), text)
+			} else if len(items) == 0 {
+				write(r.t, filepath.Join(folder, name), text)
+			}
 		}
 	}
 	return folder

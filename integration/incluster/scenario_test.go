@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"github.com/postern-gateway/postern/controlplane/casetest"
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
 	"github.com/postern-gateway/postern/controlplane/files"
+	"github.com/postern-gateway/postern/controlplane/names/dnstest"
 	"github.com/postern-gateway/postern/integration/processes"
 	"github.com/postern-gateway/postern/manifests"
 	"github.com/postern-gateway/postern/translator/source"
@@ -29,6 +31,9 @@ const (
 	node             = "10.244.2.1"
 	published        = "10.95.0.1"
 	sslOnNode        = "/share/k8s/traefik/ssl"
+	secure           = "https://" + node + ":8443"
+	// named is the same, by the name in its certificate.
+	named = "https://node.test:8443"
 )
 
 // scenario are the objects of the example, with endpoints where this test runs the app: an API server takes none of the
@@ -65,13 +70,24 @@ func runApp(t *testing.T) {
 	})
 }
 
-// TestScenario is the one that Postern was begun for, with the chart's own objects: the Kubernetes dashboard, which speaks
-// https only, in another namespace, behind /k8s by an ExternalName, and always over https.
+// TestScenario is the one that Postern was begun for, with the chart's own objects, by either data plane: the Kubernetes
+// dashboard, which speaks https only, in another namespace, behind /k8s by an ExternalName, and always over https; and beside
+// it, behind /postern, the page in the place of the old chart's.
 func TestScenario(t *testing.T) {
-	live.NeedEnvoy(t)
+	for _, plane := range []string{"go", "envoy"} {
+		t.Run(plane, func(t *testing.T) {
+			if plane == "envoy" {
+				live.NeedEnvoy(t)
+			}
+			serveScenario(t, plane)
+		})
+	}
+}
+
+func serveScenario(t *testing.T, plane string) {
 	r := install(t, manifests.Release{
 		Values: []string{filepath.Join(processes.Root, "docs/examples/from-the-traefik-chart/postern-values.yaml")},
-		Set:    []string{fmt.Sprintf(`status.addresses=[%q]`, published)},
+		Set:    []string{fmt.Sprintf(`status.addresses=[%q]`, published), fmt.Sprintf(`dataPlane.proxy=%q`, plane)},
 	})
 	ssl := t.TempDir()
 	pair := casetest.NewPair("node.test", casetest.SignedByCA)
@@ -83,15 +99,16 @@ func TestScenario(t *testing.T) {
 		t.Fatal(no)
 	}
 	const control = "10.244.1.1"
-	r.resolveServices("postern-controlplane", control)
-	r.run("postern-controlplane", control, map[string]string{sslOnNode: ssl}).awaitReady()
+	r.resolveServices("postern-controlplane", control).Set("node.test", dnstest.Record{Addresses: []netip.Addr{netip.MustParseAddr(node)}})
+	controlPlane := r.run("postern-controlplane", control, map[string]string{sslOnNode: ssl})
+	controlPlane.awaitReady()
+	r.connect(inspectName, controlPlane)
 	r.run("postern-dataplane", node, nil).awaitReady()
 
 	client := &http.Client{
 		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: casetest.ClientCAs(), ServerName: "node.test"}, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	secure := "https://" + node + ":8443"
 	processes.Eventually(t, "the dashboard is served", func() error {
 		page, err := processes.GetBy(client, secure+"/k8s/")
 		if err == nil && !strings.Contains(page, "Login as this app sees it") {
@@ -99,19 +116,48 @@ func TestScenario(t *testing.T) {
 		}
 		return err
 	})
-	answer, err := client.Get("http://" + node + ":8080/k8s/x?y=1")
+	redirects(t, client, "http://"+node+":8080/k8s/x?y=1", "https://"+node+"/k8s/x?y=1")
+	if _, err := processes.GetBy(client, "http://"+node+":8080/traefik/"); err != nil {
+		t.Errorf("the page of the old chart: %v", err)
+	}
+	r.lookIn(client)
+	// Without the gateway, as by the host port.
+	r.visitor(client, "http://"+control+":8083/").refused()
+	r.awaitAddress("default", "kubernetes-dashboard", published)
+	r.checkEvent()
+}
+
+// lookIn is that the page is served behind the gateway, to whoever has the credential.
+func (r *release) lookIn(client *http.Client) {
+	r.t.Helper()
+	v := r.visitor(client, secure+"/postern/")
+	v.shows("", "<title>Overview · Postern</title>")
+	v.refused()
+	redirects(r.t, client, "http://"+node+":8080/postern/hosts?q=1", "https://"+node+"/postern/hosts?q=1")
+	redirects(r.t, client, secure+"/postern", secure+"/postern/")
+	v.shows("proxies", "<title>Proxies · Postern</title>", "postern-dataplane-10-244-2-1")
+	v.shows("ingresses", "default/kubernetes-dashboard", "/postern-inspect")
+	v.shows("ingress?namespace=default&name=kubernetes-dashboard", "takes off /k8s", "redirects to HTTPS (302)")
+	v.base = named + "/postern/"
+	if out := v.snapshot(); !strings.Contains(out, "clusters") {
+		r.t.Errorf("snapshot says %s", out)
+	}
+	if out := v.snapshot("proxies"); !strings.Contains(out, "postern-dataplane-10-244-2-1") {
+		r.t.Errorf("snapshot proxies says %s", out)
+	}
+}
+
+// redirects fails the test unless a URL leads to a place by 302.
+func redirects(t *testing.T, client *http.Client, url, to string) {
+	t.Helper()
+	answer, err := client.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	answer.Body.Close()
-	if to := answer.Header.Get("Location"); answer.StatusCode != http.StatusFound || to != "https://"+node+"/k8s/x?y=1" {
-		t.Errorf("over http: %s to %q", answer.Status, to)
+	if got := answer.Header.Get("Location"); answer.StatusCode != http.StatusFound || got != to {
+		t.Errorf("%s: %s to %q, want %q", url, answer.Status, got, to)
 	}
-	if _, err := processes.GetBy(client, "http://"+node+":8080/traefik/"); err != nil {
-		t.Errorf("the page of the old chart: %v", err)
-	}
-	r.awaitAddress("default", "kubernetes-dashboard", published)
-	r.checkEvent()
 }
 
 // awaitAddress waits until an Ingress has the address in its status.
