@@ -9,10 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +23,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/postern-gateway/postern/controlplane/casetest/canary"
 	"github.com/postern-gateway/postern/controlplane/inspect"
 )
 
@@ -54,8 +53,8 @@ func TestCanariesInALiveServer(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		p.check("standard output", out.String())
-		p.check("standard error", errs.String())
+		p.Check("standard output", out.String())
+		p.Check("standard error", errs.String())
 		if !strings.Contains(out.String(), "broken") {
 			t.Error("the diagnostics are not told")
 		}
@@ -69,7 +68,7 @@ func TestCanariesInALiveServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Host = host
-		r.SetBasicAuth(p.texts["user of users-1"][0], p.texts["password of users-1"][0])
+		r.SetBasicAuth(p.Texts["user of users-1"][0], p.Texts["password of users-1"][0])
 		if answer, err := client.Do(r); err == nil {
 			answer.Body.Close()
 		}
@@ -85,7 +84,7 @@ func TestCanariesInALiveServer(t *testing.T) {
 		if err != nil {
 			t.Errorf("snapshot %v: %v", args, err)
 		}
-		p.check(fmt.Sprint("snapshot ", args), said+told)
+		p.Check(fmt.Sprint("snapshot ", args), said+told)
 	}
 }
 
@@ -105,8 +104,6 @@ func awaitServing(t *testing.T, out *lines, ended chan error) {
 	}
 }
 
-var href = regexp.MustCompile(`(?:href|src|action)="([^"#]+)"`)
-
 // walkPages asks for every address of the API and for every page that a page leads to, as HTML and as JSON.
 func walkPages(t *testing.T, p planted, client *http.Client, base string) {
 	t.Helper()
@@ -120,54 +117,7 @@ func walkPages(t *testing.T, p planted, client *http.Client, base string) {
 			queue = append(queue, "/resources/"+k.Short+"/"+escaped(name))
 		}
 	}
-	const pagesMax = 600
-	asked, visited := map[string]bool{}, http.NewServeMux()
-	patterns := map[string]bool{}
-	for _, pattern := range inspect.Patterns() {
-		visited.Handle(pattern, http.NotFoundHandler())
-		patterns[pattern] = true
-	}
-	for len(queue) > 0 && len(asked) < pagesMax {
-		path := queue[0]
-		queue = queue[1:]
-		if asked[path] {
-			continue
-		}
-		asked[path] = true
-		for _, accept := range []string{"text/html", "application/json"} {
-			r, err := http.NewRequest("GET", base+path, nil)
-			if err != nil {
-				t.Fatalf("%s: %v", path, err)
-			}
-			_, pattern := visited.Handler(r)
-			delete(patterns, pattern)
-			r.Header.Set("Accept", accept)
-			r.Header.Set("Authorization", "Bearer "+p.bearer)
-			answer, err := client.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			body, err := io.ReadAll(answer.Body)
-			answer.Body.Close()
-			if err != nil {
-				t.Fatal(err)
-			}
-			p.check(accept+" of "+path, fmt.Sprint(answer.Header, string(body)))
-			if accept == "application/json" || !strings.HasPrefix(answer.Header.Get("Content-Type"), "text/html") {
-				continue
-			}
-			at, _ := url.Parse(path)
-			for _, found := range href.FindAllStringSubmatch(string(body), -1) {
-				to, err := at.Parse(strings.ReplaceAll(found[1], "&amp;", "&"))
-				if err == nil && to.Host == "" && to.Path != "/events" {
-					queue = append(queue, to.RequestURI())
-				}
-			}
-		}
-	}
-	for pattern := range patterns {
-		t.Errorf("nothing has asked for %s", pattern)
-	}
+	p.Walk(canary.Walk{Client: client, Base: base, Authorization: "Bearer " + p.bearer, Start: queue, Patterns: inspect.Patterns()})
 	wrong, err := http.NewRequest("GET", base+"/", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +132,7 @@ func walkPages(t *testing.T, p planted, client *http.Client, base string) {
 	if answer.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a wrong password: %d", answer.StatusCode)
 	}
-	p.check("a refusal", fmt.Sprint(answer.Header, string(body)))
+	p.Check("a refusal", fmt.Sprint(answer.Header, string(body)))
 }
 
 // translation is of the planted manifests.
@@ -241,5 +191,5 @@ func checkCSDS(t *testing.T, p planted, address string) {
 		t.Error("CSDS tells of no secret at all")
 	}
 	b.WriteString(protojson.Format(got))
-	p.check("CSDS", b.String())
+	p.Check("CSDS", b.String())
 }

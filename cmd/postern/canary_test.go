@@ -3,16 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,6 +20,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/postern-gateway/postern/controlplane/casetest/canary"
 	"github.com/postern-gateway/postern/controlplane/controller"
 	"github.com/postern-gateway/postern/controlplane/inspect"
 	"github.com/postern-gateway/postern/controlplane/logging"
@@ -37,100 +32,12 @@ import (
 // canariesMin is how many secrets are planted at least.
 const canariesMin = 50
 
-// canaries are secrets by what they are, each as texts that stand in it and nowhere else.
-type canaries struct {
-	t     testing.TB
-	texts map[string][]string
-	// keys are the names of those that a bootstrap holds.
-	keys []string
-}
-
-// random is a secret text.
-func (c *canaries) random(name string) string {
-	c.t.Helper()
-	b := make([]byte, 15)
-	rand.Read(b)
-	return c.plant(name, "Kx"+hex.EncodeToString(b))
-}
-
-func (c *canaries) plant(name string, texts ...string) string {
-	c.t.Helper()
-	if c.texts[name] != nil {
-		c.t.Fatalf("%s is planted twice", name)
-	}
-	c.texts[name] = texts
-	return texts[0]
-}
-
-// pair is a self-signed certificate and its key, which is planted: as lines of PEM and as the number itself.
-func (c *canaries) pair(name string, hosts ...string) (chain, key string) {
-	c.t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: hosts, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	encoded, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	number, err := private.Bytes()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	text := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
-	// Of the lines of PEM only those with the number in them are secret: the last holds a part of the public point.
-	c.plant(name, strings.Split(text, "\n")[1], string(number))
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), text
-}
-
-// forms are the ways in which a text may be written.
-func forms(text string) []string {
-	out := []string{text, hex.EncodeToString([]byte(text)), strings.ToUpper(hex.EncodeToString([]byte(text))), url.QueryEscape(text), url.PathEscape(text)}
-	for offset := range 3 {
-		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-			encoded := encoding.EncodeToString(append(make([]byte, offset), text...))
-			// What stands before and behind changes the characters at either end.
-			out = append(out, encoded[(offset*8+5)/6:len(encoded)-2])
-		}
-	}
-	quoted := fmt.Sprintf("%q", text)
-	return append(out, quoted[1:len(quoted)-1])
-}
-
-// leaked names the secrets that an output holds, in whatever form.
-func (c *canaries) leaked(output string) []string {
-	var out []string
-	for name, texts := range c.texts {
-		for _, text := range texts {
-			for _, form := range forms(text) {
-				if strings.Contains(output, form) {
-					out = append(out, name+" as "+form)
-				}
-			}
-		}
-	}
-	return out
-}
-
-func (c *canaries) check(what, output string) {
-	c.t.Helper()
-	for _, leak := range c.leaked(output) {
-		c.t.Errorf("%s shows %s", what, leak)
-	}
-}
-
 // planted are the secrets of a folder of manifests, and of the flags.
 type planted struct {
-	*canaries
+	t *testing.T
+	*canary.Set
+	// keys are the names of those that a bootstrap holds.
+	keys                                                    []string
 	manifests, certDir, inspectDir, authority, users, token string
 	password, bearer                                        string
 }
@@ -148,7 +55,7 @@ func secretObject(name, kind string, data map[string]string) string {
 func plantAll(t *testing.T, backend string) planted {
 	t.Helper()
 	dir := t.TempDir()
-	p := planted{canaries: &canaries{t: t, texts: map[string][]string{}}}
+	p := planted{t: t, Set: canary.New(t)}
 	var b strings.Builder
 	ingress := func(name string, annotations map[string]string, tls string) {
 		fmt.Fprintf(&b, "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: %s\n  annotations:\n    postern.dev/description: x\n", name)
@@ -163,7 +70,7 @@ func plantAll(t *testing.T, backend string) planted {
 	}
 	for i := range 14 { // Certificates of hosts; with every second the key is in tls.crt too.
 		name := fmt.Sprintf("host-%d", i)
-		chain, key := p.pair("key of "+name, name+".test")
+		chain, key := p.Pair("key of "+name, name+".test")
 		p.keys = append(p.keys, "key of "+name)
 		if i%2 == 0 {
 			chain = key + chain
@@ -173,35 +80,35 @@ func plantAll(t *testing.T, backend string) planted {
 	}
 	for i := range 6 { // Client certificates for backends.
 		name := fmt.Sprintf("client-%d", i)
-		chain, key := p.pair("key of "+name, name)
+		chain, key := p.Pair("key of "+name, name)
 		p.keys = append(p.keys, "key of "+name)
 		b.WriteString(secretObject(name, "kubernetes.io/tls", map[string]string{"tls.crt": chain + key, "tls.key": key}))
 		ingress(name, map[string]string{"postern.dev/backend-protocol": "https", "postern.dev/upstream-client-secret": name}, "")
 	}
 	for i := range 12 { // Users.
 		name := fmt.Sprintf("users-%d", i)
-		hash, err := bcrypt.GenerateFromPassword([]byte(p.random("password of "+name)), bcrypt.MinCost)
+		hash, err := bcrypt.GenerateFromPassword([]byte(p.Random("password of "+name)), bcrypt.MinCost)
 		if err != nil {
 			t.Fatal(err)
 		}
-		user := p.random("user of " + name)
-		kind, line := "basic", user+":"+p.plant("hash of "+name, string(hash))
+		user := p.Random("user of " + name)
+		kind, line := "basic", user+":"+p.Plant("hash of "+name, string(hash))
 		if i%3 == 0 {
-			kind, line = "digest", user+":traefik:"+p.plant("digest of "+name, strings.Repeat(fmt.Sprintf("%x", 0xabcd+i), 8))
+			kind, line = "digest", user+":traefik:"+p.Plant("digest of "+name, strings.Repeat(fmt.Sprintf("%x", 0xabcd+i), 8))
 		}
-		b.WriteString(secretObject(name, "Opaque", map[string]string{"auth": line + "\nbroken-line-" + p.random("broken line of "+name) + "\n"}))
+		b.WriteString(secretObject(name, "Opaque", map[string]string{"auth": line + "\nbroken-line-" + p.Random("broken line of "+name) + "\n"}))
 		ingress(name, map[string]string{"ingress.kubernetes.io/auth-type": kind, "ingress.kubernetes.io/auth-secret": name}, "")
 	}
 	for i := range 4 { // What cannot be used, and is told of.
 		name := fmt.Sprintf("broken-%d", i)
-		data := map[string]string{"tls.crt": "-----BEGIN CERTIFICATE-----\n" + p.random("chain of "+name), "tls.key": p.random("key of " + name)}
+		data := map[string]string{"tls.crt": "-----BEGIN CERTIFICATE-----\n" + p.Random("chain of "+name), "tls.key": p.Random("key of " + name)}
 		b.WriteString(secretObject(name, "kubernetes.io/tls", data))
 		ingress(name, map[string]string{"postern.dev/backend-protocol": "https", "postern.dev/upstream-client-secret": name, "postern.dev/upstream-ca-secret": name}, name)
 	}
 	for i := range 4 { // What nothing refers to.
 		name := fmt.Sprintf("other-%d", i)
 		fmt.Fprintf(&b, "---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: %s\n  annotations: {kubectl.kubernetes.io/last-applied-configuration: '{\"data\": \"%s\"}'}\nstringData: {password: %s}\n",
-			name, p.random("annotation of "+name), p.random("password of "+name))
+			name, p.Random("annotation of "+name), p.Random("password of "+name))
 	}
 	fmt.Fprintf(&b, "---\n{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 443}]}}\n---\n"+
 		"{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-1, labels: {kubernetes.io/service-name: web}}, addressType: IPv4, ports: [{port: %s}], endpoints: [{addresses: [127.0.0.1]}]}\n", backend)
@@ -217,24 +124,24 @@ func plantAll(t *testing.T, backend string) planted {
 		return full
 	}
 	p.manifests = filepath.Dir(put("manifests/all.yaml", b.String()))
-	chain, key := p.pair("key of --tls-cert-dir")
+	chain, key := p.Pair("key of --tls-cert-dir")
 	p.keys = append(p.keys, "key of --tls-cert-dir")
 	put("cert/tls.crt", chain+key)
 	p.certDir = filepath.Dir(put("cert/tls.key", key))
-	chain, key = p.pair("key of --inspect-cert-dir")
+	chain, key = p.Pair("key of --inspect-cert-dir")
 	put("inspect/tls.crt", chain+key)
 	p.inspectDir = filepath.Dir(put("inspect/tls.key", key))
-	chain, key = p.pair("key in --upstream-ca")
+	chain, key = p.Pair("key in --upstream-ca")
 	p.authority = put("ca.pem", key+chain)
-	p.password, p.bearer = p.random("password of --inspect-users"), p.random("token")
+	p.password, p.bearer = p.Random("password of --inspect-users"), p.Random("token")
 	hash, err := bcrypt.GenerateFromPassword([]byte(p.password), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.users = put("users", "kxadmin:"+p.plant("hash of --inspect-users", string(hash))+"\n")
+	p.users = put("users", "kxadmin:"+p.Plant("hash of --inspect-users", string(hash))+"\n")
 	p.token = put("token", p.bearer+"\n")
-	if len(p.texts) < canariesMin {
-		t.Fatalf("%d secrets are planted", len(p.texts))
+	if len(p.Texts) < canariesMin {
+		t.Fatalf("%d secrets are planted", len(p.Texts))
 	}
 	return p
 }
@@ -264,13 +171,13 @@ func (l *lines) String() string {
 // TestCanariesAreFound: the search finds each secret in each form, and the keys in the one output that holds them.
 func TestCanariesAreFound(t *testing.T) {
 	p := plantAll(t, "1")
-	for name, texts := range p.texts {
+	for name, texts := range p.Texts {
 		for _, text := range texts {
 			for _, form := range []string{
 				text, "x" + base64.StdEncoding.EncodeToString([]byte("ab"+text+"yz")), base64.StdEncoding.EncodeToString([]byte("a" + text)),
 				base64.URLEncoding.EncodeToString([]byte(text + "b")), hex.EncodeToString([]byte(text)), url.QueryEscape("a " + text), fmt.Sprintf("%q", text),
 			} {
-				if len(p.leaked("before "+form+" behind")) == 0 {
+				if len(p.Leaked("before "+form+" behind")) == 0 {
 					t.Errorf("%s is not found in %s", name, form)
 				}
 			}
@@ -280,7 +187,7 @@ func TestCanariesAreFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := strings.Join(p.leaked(out), "\n")
+	found := strings.Join(p.Leaked(out), "\n")
 	for _, key := range p.keys {
 		if !strings.Contains(found, key) {
 			t.Errorf("the bootstrap holds the %s, which is not found", key)
@@ -312,7 +219,7 @@ func TestCanariesInCommands(t *testing.T) {
 		if out == "" && err == nil {
 			t.Errorf("%v prints nothing", args)
 		}
-		p.check(strings.Join(args, " "), fmt.Sprint(out, errs, err))
+		p.Check(strings.Join(args, " "), fmt.Sprint(out, errs, err))
 	}
 	in := p.translation()
 	snapshot, err := controller.Snapshot(nil, in.result)
@@ -326,7 +233,7 @@ func TestCanariesInCommands(t *testing.T) {
 	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "postern_") {
 		t.Errorf("metrics: %d", w.Code)
 	}
-	p.check("metrics", w.Body.String())
+	p.Check("metrics", w.Body.String())
 }
 
 // TestCanariesInLogs: a server and a data plane that tell all they can show no secret.
@@ -371,7 +278,7 @@ func TestCanariesInLogs(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Host = host
-		r.SetBasicAuth(p.texts["user of users-1"][0], p.texts["password of users-1"][0])
+		r.SetBasicAuth(p.Texts["user of users-1"][0], p.Texts["password of users-1"][0])
 		answer, err := client.Do(r)
 		if err != nil {
 			t.Fatal(err)
@@ -383,7 +290,7 @@ func TestCanariesInLogs(t *testing.T) {
 	if log.String() == "" {
 		t.Error("nothing is logged")
 	}
-	p.check("the log", log.String())
+	p.Check("the log", log.String())
 }
 
 // freePort is one that was free a moment ago.

@@ -3,6 +3,7 @@ package incluster
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"net/url"
@@ -41,6 +42,8 @@ type release struct {
 	client  *kubernetes.Clientset
 	objects []manifests.Object
 	folder  string
+	// said, where there is one, is told all that the pods say.
+	said io.Writer
 }
 
 // install renders the chart and applies it.
@@ -180,6 +183,7 @@ func (r *release) run(workload, address string, hostPaths map[string]string) *po
 	env = append(env, "KUBERNETES_SERVICE_HOST="+api.Hostname(), "KUBERNETES_SERVICE_PORT="+api.Port())
 	command := exec.Command(os.Getenv(processes.Postern), p.args(vars)...)
 	command.Env = env
+	command.Stdout = r.said
 	p.Process = processes.Start(r.t, p.name, command)
 	r.t.Cleanup(func() { // As a kubelet ends it.
 		_ = p.Command.Process.Signal(syscall.SIGTERM) // It may be gone already.

@@ -27,10 +27,11 @@ type Process struct {
 	said []byte // guarded by mu
 }
 
-// Start starts a command, which a failed test calls by a name.
+// Start starts a command, which a failed test calls by a name. Its Stdout, where it has one, is told all that it says.
 func Start(t testing.TB, name string, command *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{Command: command, t: t, name: name, ended: make(chan struct{})}
+	all := command.Stdout
 	out, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +45,7 @@ func Start(t testing.TB, name string, command *exec.Cmd) *Process {
 	}
 	go func() {
 		defer close(p.ended)
-		p.listen(out)
+		p.listen(out, all)
 		p.err = command.Wait()
 		_ = out.Close()
 	}()
@@ -57,10 +58,13 @@ func Start(t testing.TB, name string, command *exec.Cmd) *Process {
 	return p
 }
 
-func (p *Process) listen(out io.Reader) {
+func (p *Process) listen(out io.Reader, all io.Writer) {
 	r := bufio.NewReader(out)
 	for {
 		line, err := r.ReadBytes('\n')
+		if all != nil {
+			_, _ = all.Write(line) // A test that cannot keep it fails by what it looks for.
+		}
 		p.mu.Lock()
 		p.said = append(p.said, line...)
 		p.said = p.said[max(0, len(p.said)-wordsBytes):]
