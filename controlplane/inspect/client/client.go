@@ -3,6 +3,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -34,8 +35,11 @@ type Client struct {
 	base url.URL
 	// authorization is the value of that header, empty for none.
 	authorization string
-	http          *http.Client
-	answerMax     int64
+	// credential names what authorization is of.
+	credential string
+	http       *http.Client
+	answerMax  int64
+	tunnel     *Tunnel // nil for none
 }
 
 // Get asks for the JSON of a path below the server's address, with a query, and decodes it into a value. The error says
@@ -51,8 +55,13 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, into an
 	return nil
 }
 
-// String is the address, for messages.
-func (c *Client) String() string { return c.base.String() }
+// String is the address, or the name of what is at a tunnel's end, for messages.
+func (c *Client) String() string {
+	if c.tunnel != nil {
+		return c.tunnel.Server
+	}
+	return c.base.String()
+}
 
 func (c *Client) get(ctx context.Context, path string, query url.Values) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -69,11 +78,13 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) ([]byte
 	}
 	response, err := c.http.Do(r)
 	if err != nil {
-		return nil, c.unreachable(err)
+		return nil, cmp.Or(c.broken(), c.unreachable(err))
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, c.answerMax+1))
 	switch {
+	case err != nil && c.broken() != nil:
+		return nil, c.broken()
 	case err != nil:
 		return nil, fmt.Errorf("%s: its answer broke off: %w", c, reason(err))
 	case int64(len(body)) > c.answerMax:
@@ -137,19 +148,24 @@ func (c *Client) refused(path string, response *http.Response, body []byte) erro
 	case status == http.StatusUnauthorized && c.authorization == "":
 		return fmt.Errorf("%s wants a credential: name the file that holds it by --server-auth FILE", c)
 	case status == http.StatusUnauthorized:
-		return fmt.Errorf("%s does not take the credential of --server-auth", c)
+		return fmt.Errorf("%s does not take %s", c, cmp.Or(c.credential, "the credential of --server-auth"))
 	case status == http.StatusForbidden && words == "":
 		return fmt.Errorf("%s does not allow it (403): ask by a name that it is known by, and with a credential that may", c)
 	case status == http.StatusNotFound && words == "":
 		return fmt.Errorf("%s has no /%s: it is another server, or a Postern of an earlier version, or a path prefix is missing",
 			c, strings.TrimPrefix(path, "/"))
-	case status == http.StatusBadRequest && strings.Contains(string(body), "HTTP request to an HTTPS server"):
+	case status == http.StatusBadRequest && strings.Contains(string(body), plainToTLS) && c.tunnel != nil:
+		return fmt.Errorf("%s speaks TLS, which --live does not: make a tunnel by kubectl port-forward, and name its beginning by --server https://localhost:PORT", c)
+	case status == http.StatusBadRequest && strings.Contains(string(body), plainToTLS):
 		return fmt.Errorf("%s: it speaks TLS there: write https://", c)
 	case words == "":
 		return fmt.Errorf("%s answers %d %s", c, status, http.StatusText(status))
 	}
 	return fmt.Errorf("%s answers %d: %s", c, status, words)
 }
+
+// plainToTLS is in what net/http answers where it speaks TLS.
+const plainToTLS = "HTTP request to an HTTPS server"
 
 // Refusal is the JSON of an answer that is not what was asked for.
 type Refusal struct {

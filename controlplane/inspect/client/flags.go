@@ -68,13 +68,12 @@ func (f *Flags) Client() (*Client, error) {
 			return nil, fmt.Errorf("--server-auth %s: %w", f.auth, err)
 		}
 	}
-	c.http = &http.Client{
-		Transport: newTransport(roots),
-		// A credential is for the server that was named, and for no other.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	c.http = &http.Client{Transport: newTransport(roots), CheckRedirect: noRedirect}
 	return c, nil
 }
+
+// noRedirect: a credential is for the server that was named, and for no other.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // parseServer reads the address of a server. What it says of a mistake never holds a password.
 func parseServer(text string) (*url.URL, error) {
