@@ -24,8 +24,9 @@ import (
 type clusterFlags struct {
 	kubectl *genericclioptions.ConfigFlags
 	all     bool
-	// given are the names of those that are on the command line.
+	// given are the names of those that are on the command line; has says whether a flag is one of kubectl's.
 	given func() []string
+	has   func(name string) bool
 }
 
 // register defines those of kubectl's flags that reading needs, with kubectl's words. Credentials come from the kubeconfig
@@ -44,6 +45,7 @@ func (f *clusterFlags) register(fs *pflag.FlagSet) {
 		}
 	})
 	fs.AddFlagSet(own)
+	f.has = func(name string) bool { return own.Lookup(name) != nil }
 	f.given = func() []string {
 		var names []string
 		own.VisitAll(func(flag *pflag.Flag) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,12 +33,15 @@ func diffCommand() *cobra.Command {
 elsewhere, or get other policies or certificates; each with a request that shows it.
 
 A and B are each a file or folder of manifests, - for those of standard input, a file of
-"postern translate -o bootstrap", or the URL of a live server's inspection address.
+"postern translate -o bootstrap", the URL of a live server's inspection address, the word cluster for
+the objects of the kubeconfig's cluster, or the word live for the control plane that runs in it.
 Exit code 0: no difference; 1: there are some; 2: they could not be compared.`,
 		Example: `  postern diff old/ new/
   git show HEAD:ingress.yaml | postern diff - ingress.yaml
   postern diff http://127.0.0.1:8079 manifests/ --ignore-endpoints
-  postern diff envoy.yaml manifests/ -o json`,
+  postern diff envoy.yaml manifests/ -o json
+  postern diff cluster manifests/ --ignore-endpoints
+  postern diff live cluster`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) != 2:
@@ -45,10 +49,10 @@ Exit code 0: no difference; 1: there are some; 2: they could not be compared.`,
 			case args[0] == "-" && args[1] == "-":
 				return errors.New("standard input can be one side only")
 			}
-			return nil
+			return d.checkCluster(args)
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			a, b, err := d.sides(c.Context(), args, c.InOrStdin())
+			a, b, err := d.sides(c, args)
 			if err != nil {
 				return err
 			}
@@ -57,6 +61,7 @@ Exit code 0: no difference; 1: there are some; 2: they could not be compared.`,
 		ValidArgsFunction: filesNamed("yaml", "yml", "json"),
 	}
 	d.options.Register(c.Flags())
+	d.cluster.register(c.Flags())
 	d.server.RegisterTrust(c.Flags())
 	c.Flags().BoolVar(&d.endpoints, "endpoints", false, "tell which addresses of endpoints are others, too")
 	c.Flags().BoolVar(&d.ignoreEndpoints, "ignore-endpoints", false, "take every Service as having endpoints, as for manifests without EndpointSlices")
@@ -67,8 +72,20 @@ Exit code 0: no difference; 1: there are some; 2: they could not be compared.`,
 // differ is what the flags say.
 type differ struct {
 	options                    options.Options
+	cluster                    clusterFlags
 	server                     client.Flags
 	endpoints, ignoreEndpoints bool
+}
+
+// wordCluster is the side of the cluster's objects.
+const wordCluster = "cluster"
+
+// checkCluster refuses flags of a cluster that neither side is of.
+func (d *differ) checkCluster(args []string) error {
+	if given := d.cluster.given(); len(given) > 0 && !slices.Contains(args, wordCluster) && !slices.Contains(args, wordLive) {
+		return fmt.Errorf("%s is for the sides %s and %s, and neither is given", given[0], wordCluster, wordLive)
+	}
+	return nil
 }
 
 // compared is one side, and what of it was made up here because its manifests do not say it.
@@ -79,7 +96,7 @@ type compared struct {
 }
 
 // sides reads both. What was made up for one is as it is on the other, so that it makes no difference.
-func (d *differ) sides(ctx context.Context, args []string, stdin io.Reader) (a, b diff.Side, err error) {
+func (d *differ) sides(c *cobra.Command, args []string) (a, b diff.Side, err error) {
 	settings, err := d.options.Settings()
 	if err != nil {
 		return a, b, err
@@ -90,14 +107,14 @@ func (d *differ) sides(ctx context.Context, args []string, stdin io.Reader) (a, 
 	}
 	var both [2]compared
 	for i, arg := range args {
-		if both[i], err = d.side(ctx, arg, stdin, settings); err != nil {
+		if both[i], err = d.side(c, arg, settings); err != nil {
 			return a, b, err
 		}
 		both[i].certificate = both[i].certificate && selfSigned
 	}
 	for i := range both {
 		own, other := &both[i], both[1-i]
-		if own.certificate && !other.certificate && other.Gateway.Default != nil {
+		if own.certificate && !other.certificate {
 			own.Gateway.Default = other.Gateway.Default
 		}
 		if own.trust && !other.trust {
@@ -111,9 +128,22 @@ func (d *differ) sides(ctx context.Context, args []string, stdin io.Reader) (a, 
 }
 
 // side reads what an argument names.
-func (d *differ) side(ctx context.Context, arg string, stdin io.Reader, settings translator.Settings) (compared, error) {
-	if strings.Contains(arg, "://") {
-		g, err := d.live(ctx, arg)
+func (d *differ) side(c *cobra.Command, arg string, settings translator.Settings) (compared, error) {
+	switch {
+	case arg == wordLive:
+		asked, done, err := d.cluster.open(c, &d.server)
+		if err != nil {
+			return compared{}, err
+		}
+		defer done()
+		g, err := served(c.Context(), asked)
+		return compared{Side: diff.Side{Gateway: g}}, err
+	case strings.Contains(arg, "://"):
+		asked, err := d.server.At(arg).Client()
+		if err != nil {
+			return compared{}, err
+		}
+		g, err := served(c.Context(), asked)
 		return compared{Side: diff.Side{Gateway: g}}, err
 	}
 	if text, is := bootstrap(arg); is {
@@ -123,16 +153,26 @@ func (d *differ) side(ctx context.Context, arg string, stdin io.Reader, settings
 		}
 		return compared{Side: diff.Side{Gateway: g}}, nil
 	}
-	in := input{paths: []string{arg}, options: d.options}
-	translated, err := in.readFiles(stdin, settings)
+	objects, err := d.objects(c, arg, settings)
 	if err != nil {
 		return compared{}, err
 	}
-	g := translated.result.Gateway
+	g := objects.result.Gateway
 	return compared{
-		Side:        diff.Side{Gateway: g, Diagnostics: translated.result.Diagnostics},
+		Side:        diff.Side{Gateway: g, Diagnostics: objects.result.Diagnostics},
 		certificate: g.Default == settings.Resolve.DefaultCertificate, trust: d.options.UpstreamCA == "",
 	}, nil
+}
+
+// objects translates the cluster's, or those of manifests.
+func (d *differ) objects(c *cobra.Command, arg string, settings translator.Settings) (translated, error) {
+	if arg == wordCluster {
+		out, err := d.cluster.read(c, settings)
+		tell(c.ErrOrStderr(), out.caveats)
+		return out, err
+	}
+	in := input{paths: []string{arg}, options: d.options}
+	return in.readFiles(c.InOrStdin(), settings)
 }
 
 // bootstrap is the text of a file that is one; whatever else is wrong with it is told by who reads it as manifests.
@@ -144,19 +184,15 @@ func bootstrap(path string) ([]byte, bool) {
 	return text, err == nil && static.IsBootstrap(text)
 }
 
-// live asks a server for its model.
-func (d *differ) live(ctx context.Context, url string) (model.Gateway, error) {
-	asked, err := d.server.At(url).Client()
-	if err != nil {
-		return model.Gateway{}, err
-	}
+// served asks a server for its model.
+func served(ctx context.Context, server *client.Client) (model.Gateway, error) {
 	var text json.RawMessage
-	if err := asked.Get(ctx, "/model", nil, &text); err != nil {
+	if err := server.Get(ctx, "/model", nil, &text); err != nil {
 		return model.Gateway{}, err
 	}
 	g, err := model.Decode(text)
 	if err != nil {
-		return model.Gateway{}, fmt.Errorf("%s: %w", url, err)
+		return model.Gateway{}, fmt.Errorf("%s: %w", server, err)
 	}
 	return g, nil
 }

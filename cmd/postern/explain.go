@@ -13,23 +13,26 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/postern-gateway/postern/controlplane/inspect/client"
 	"github.com/postern-gateway/postern/translator/explain"
 )
 
 func explainCommand() *cobra.Command {
 	var e explainFlags
 	c := &cobra.Command{
-		Use:   "explain (-f PATH | --server URL) URL",
+		Use:   "explain (-f PATH | --server URL | --live) URL",
 		Short: "Say where a URL goes, and which object and field made it so",
 		Long: `Asks the same model that is served, from files or of a live server: which entry, certificate, host and
 route answer the URL, what becomes of the request on its way, which rules lost and why, and which object,
-field and line each of it comes from. Nothing is sent to the URL.`,
+field and line each of it comes from. Nothing is sent to the URL.
+
+--live asks the control plane that runs in the cluster; without it kubectl's flags have the cluster's
+objects asked, as they are now.`,
 		Example: `  postern explain -f manifests/ http://node/k8s/
   postern explain -f manifests/ -X POST -H 'X-Forwarded-Proto: https' --from 10.0.0.9 http://shop.test/cart
   postern explain -f manifests/ --client-cert alice.pem https://shop.test/admin
   postern explain -f manifests/ --follow http://shop.test/
-  postern explain --server http://127.0.0.1:8079 https://shop.test/cart`,
+  postern explain --server http://127.0.0.1:8079 https://shop.test/cart
+  postern explain --live https://shop.test/cart`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("name one URL, as http://HOST/PATH, not %d", len(args))
@@ -41,10 +44,10 @@ field and line each of it comes from. Nothing is sent to the URL.`,
 			if err != nil {
 				return err
 			}
-			if err := e.in.checkSource(c, &e.server); err != nil {
+			if err := e.in.checkSource(c, &e.live); err != nil {
 				return err
 			}
-			if e.server.Given() {
+			if e.live.given() {
 				return e.ofServer(c, request)
 			}
 			in, err := e.in.translate(c)
@@ -69,7 +72,7 @@ field and line each of it comes from. Nothing is sent to the URL.`,
 	}
 	e.in.register(c)
 	e.in.registerCluster(c)
-	e.server.Register(c.Flags())
+	e.live.register(c)
 	e.asked.register(c.Flags())
 	c.Flags().BoolVar(&e.follow, "follow", false, "go on with the redirects that the gateway itself answers by")
 	outputFlag(c, &e.output, formatText, formatJSON)
@@ -82,7 +85,7 @@ type told interface{ Text() string }
 // explainFlags are the command line of explain.
 type explainFlags struct {
 	in     input
-	server client.Flags
+	live   liveFlags
 	asked  requestFlags
 	follow bool
 	output string
@@ -90,10 +93,11 @@ type explainFlags struct {
 
 // ofServer prints what a live server says.
 func (e *explainFlags) ofServer(c *cobra.Command, request explain.Request) error {
-	server, err := e.server.Client()
+	server, done, err := e.live.open(c, &e.in.cluster)
 	if err != nil {
 		return err
 	}
+	defer done()
 	query := request.Query()
 	if e.follow {
 		query.Set(explain.KeyFollow, "true")

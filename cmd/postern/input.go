@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/postern-gateway/postern/controlplane/files"
-	"github.com/postern-gateway/postern/controlplane/inspect/client"
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/diag"
@@ -60,26 +59,19 @@ func (in *input) readsCluster(c *cobra.Command) (bool, error) {
 	return false, errNoSource
 }
 
-// checkSource says what is wrong where a command that may also ask a live server is not told of exactly one source.
-func (in *input) checkSource(c *cobra.Command, server *client.Flags) error {
-	if err := server.Check(); err != nil {
+// checkSource says what is wrong where a command that may also ask a running Postern is not told of exactly one source.
+func (in *input) checkSource(c *cobra.Command, live *liveFlags) error {
+	if err := live.check(); err != nil {
 		return err
 	}
-	if !server.Given() {
-		_, err := in.readsCluster(c)
-		if errors.Is(err, errNoSource) {
-			err = fmt.Errorf("%w; or a live server, by --server URL", err)
-		}
-		return err
+	if live.given() {
+		return in.checkLive(c, live)
 	}
-	switch given := in.given(c); {
-	case len(given) == 0:
-		return nil
-	case slices.Contains(given, "filename"):
-		return errors.New("-f and --server are given: name manifests or a live server, not both")
-	default:
-		return fmt.Errorf("--%s is for manifests and clusters: a live server answers by its own settings", given[0])
+	_, err := in.readsCluster(c)
+	if errors.Is(err, errNoSource) {
+		err = fmt.Errorf("%w; or a live server, by --server URL, or %s for the one in the cluster", err, liveFlag)
 	}
+	return err
 }
 
 // given are the flags of the command line that say what is translated and how.

@@ -31,13 +31,19 @@ func called(file string, root *cobra.Command) *cobra.Command {
 // ownName is where usage texts call the binary by its name.
 var ownName = regexp.MustCompile(`(?m)(^ *|[|(] ?)postern `)
 
+// alone is -f where there is no choice of sources.
+var alone = regexp.MustCompile(`^(\w+) -f PATH`)
+
+// optional makes a choice of sources one that need not be made.
+var optional = strings.NewReplacer("(", "[", ")", "]")
+
 // becomePlugin has usage texts speak of the plugin, which needs no manifests.
 func becomePlugin(root *cobra.Command) {
 	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: pluginName}
 	for _, c := range append(root.Commands(), root) {
 		c.Example = ownName.ReplaceAllString(c.Example, "${1}"+pluginName+" ")
 		if c.Flags().Lookup("all-namespaces") != nil {
-			c.Use = strings.Replace(c.Use, " -f PATH", "", 1)
+			c.Use = optional.Replace(alone.ReplaceAllString(c.Use, "$1"))
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/postern-gateway/postern/controlplane/inspect"
-	"github.com/postern-gateway/postern/controlplane/inspect/client"
 	"github.com/postern-gateway/postern/translator/diag"
 )
 
@@ -24,10 +22,10 @@ const wordProxies = "proxies"
 
 func snapshotCommand() *cobra.Command {
 	var in input
-	var server client.Flags
+	var live liveFlags
 	var output string
 	c := &cobra.Command{
-		Use:   "snapshot --server URL | -f PATH [TYPE [NAME]]",
+		Use:   "snapshot (--server URL | --live | -f PATH) [TYPE [NAME]]",
 		Short: "Show what is served, and what each proxy has accepted of it",
 		Long: `Asks a live server (postern up or postern controlplane with --inspect) for the xDS resources that it
 serves: without TYPE how many there are, with TYPE each with its version, size, age and origin, with
@@ -37,38 +35,50 @@ cds, eds and sds. Of secrets the public facts are shown, never a key or a user.
 snapshot proxies [NODE] tells what each proxy subscribes to, has accepted, has refused and in which
 words, and how far it is behind.
 
-With -f PATH, or of a cluster by -A or -n, it shows what those objects would be served as.`,
+--live asks the control plane that runs in the cluster. It is meant where kubectl's flags are given, and
+by kubectl postern; --live=false shows what the cluster's objects would be served as, and -f PATH what
+manifests would.`,
 		Example: `  postern snapshot --server 127.0.0.1:8079
   postern snapshot --server 127.0.0.1:8079 clusters
   postern snapshot --server https://node/postern --server-auth FILE routes http -o yaml
   postern snapshot --server 127.0.0.1:8079 proxies
+  postern snapshot --live -n postern-system proxies
   postern snapshot -f manifests/ cds`,
 		Args:              checkSnapshotArgs,
 		ValidArgsFunction: completeSnapshot,
 		RunE: func(c *cobra.Command, args []string) error {
 			asked := snapshotAsk{kind: at(args, 0), name: at(args, 1)}
-			live := server.Given()
-			if err := in.checkSource(c, &server); err != nil {
+			meantLive(c, &in, &live)
+			if err := in.checkSource(c, &live); err != nil {
 				return err
 			}
 			var answer any
 			var err error
-			if live {
-				answer, err = asked.server(c.Context(), &server)
+			if live.given() {
+				answer, err = asked.server(c, &in.cluster, &live)
 			} else {
 				answer, err = asked.objects(&in, c)
 			}
 			if err != nil {
 				return err
 			}
-			return printSnapshot(c.OutOrStdout(), answer, snapshotForm{output: output, live: live})
+			return printSnapshot(c.OutOrStdout(), answer, snapshotForm{output: output, live: live.given()})
 		},
 	}
 	in.register(c)
 	in.registerCluster(c)
-	server.Register(c.Flags())
+	live.register(c)
 	outputFlag(c, &output, formatText, formatJSON, formatYAML)
 	return c
+}
+
+// meantLive has the control plane asked where a cluster is named and nothing is said of its objects: a snapshot is of what is
+// served.
+func meantLive(c *cobra.Command, in *input, live *liveFlags) {
+	if c.Flags().Changed(wordLive) || live.server.Given() || len(in.paths) > 0 {
+		return
+	}
+	live.inCluster = isPlugin(c) || len(in.cluster.given()) > 0
 }
 
 func at(args []string, i int) string {
@@ -107,12 +117,13 @@ func completeSnapshot(_ *cobra.Command, args []string, _ string) ([]cobra.Comple
 // snapshotAsk is what is asked about: all types, one, or one resource; or the proxies, or one.
 type snapshotAsk struct{ kind, name string }
 
-// server asks a live server. The answer is one of inspect's.
-func (a snapshotAsk) server(ctx context.Context, flags *client.Flags) (any, error) {
-	server, err := flags.Client()
+// server asks a running Postern. The answer is one of inspect's.
+func (a snapshotAsk) server(c *cobra.Command, cluster *clusterFlags, live *liveFlags) (any, error) {
+	server, done, err := live.open(c, cluster)
 	if err != nil {
 		return nil, err
 	}
+	defer done()
 	path, answer := "resources", any(&inspect.Resources{})
 	switch {
 	case a.kind == wordProxies && a.name != "":
@@ -129,7 +140,7 @@ func (a snapshotAsk) server(ctx context.Context, flags *client.Flags) (any, erro
 			path, answer = path+"/"+escaped(a.name), &inspect.Resource{}
 		}
 	}
-	return answer, server.Get(ctx, path, nil, answer)
+	return answer, server.Get(c.Context(), path, nil, answer)
 }
 
 // escaped is a name as a part of a path; its slashes stay.
@@ -144,7 +155,7 @@ func escaped(name string) string {
 // objects answers by what manifests, or a cluster's objects, would be served as.
 func (a snapshotAsk) objects(in *input, c *cobra.Command) (any, error) {
 	if a.kind == wordProxies {
-		return nil, errors.New("only the control plane knows its proxies: name a live server by --server URL")
+		return nil, errors.New("only the control plane knows its proxies: name a live server by --server URL, or the one in the cluster by --live")
 	}
 	translated, err := in.translate(c)
 	if err != nil {
