@@ -126,7 +126,7 @@ func (r *release) resolveServices(service string, pods ...string) *dnstest.Serve
 }
 
 // template is the pod template of a rendered workload.
-func (r *release) template(name string) corev1.PodSpec {
+func (r *release) template(name string) corev1.PodTemplateSpec {
 	r.t.Helper()
 	for _, o := range r.objects {
 		if o.Name != name || o.Kind != "Deployment" && o.Kind != "DaemonSet" {
@@ -138,10 +138,10 @@ func (r *release) template(name string) corev1.PodSpec {
 		if err := json.Unmarshal(o.JSON, &workload); err != nil {
 			r.t.Fatal(err)
 		}
-		return workload.Spec.Template.Spec
+		return workload.Spec.Template
 	}
 	r.t.Fatalf("the chart renders no workload %s", name)
-	return corev1.PodSpec{}
+	return corev1.PodTemplateSpec{}
 }
 
 // pod is a running container.
@@ -157,7 +157,7 @@ type pod struct {
 // run runs a pod of a workload at an address until the test ends; hostPaths are folders of the node.
 func (r *release) run(workload, address string, hostPaths map[string]string) *pod {
 	r.t.Helper()
-	spec := r.template(workload)
+	spec := r.template(workload).Spec
 	p := &pod{
 		t: r.t, address: address, spec: spec.Containers[0], volumes: map[string]string{},
 		name: workload + "-" + strings.ReplaceAll(address, ".", "-"),

@@ -120,7 +120,7 @@ func (r *release) take(p *pod) *taker {
 	r.t.Helper()
 	k := &taker{has: map[string]string{}}
 	log := slog.New(slog.DiscardHandler)
-	spec := r.template("postern-dataplane")
+	spec := r.template("postern-dataplane").Spec
 	files, err := identity.Open(r.volume(&pod{t: r.t, name: "taker"}, spec.Volumes[0], nil), identity.DataPlane, log)
 	if err != nil {
 		r.t.Fatal(err)

@@ -167,6 +167,10 @@ func TestPlugin(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "attic.test") || strings.Contains(out, "0JQeaNqPOBUf") {
 		t.Errorf("translate ends with %d: %s\n%.1000s", code, errs, out)
 	}
+	out, errs, code = k.run(t, "postern", "snapshot", "--live=false", "clusters")
+	if code != 0 || !strings.Contains(out, "attic/web/80") {
+		t.Errorf("snapshot of the objects ends with %d: %s\n%.1000s", code, errs, out)
+	}
 	out, errs, code = k.run(t, "postern", "lint", "-A", "--report", "-o", "html")
 	if code != 0 || !strings.HasPrefix(out, "<!DOCTYPE html>") || !strings.Contains(out, "the cluster of context cluster") {
 		t.Errorf("the page: %d: %s\n%.300s", code, errs, out)
@@ -195,6 +199,9 @@ func TestSentences(t *testing.T) {
 		{narrow, []string{"lint", "-A"}, "in place of -A"},
 		{narrow, []string{"explain", "-n", "attic", "http://attic.test/"}, `cannot list resource "ingresses"`},
 		{k, []string{"lint", "-A", "-n", "shop"}, "-A and -n shop"},
+		{k, []string{"snapshot"}, "no control plane of Postern runs in the cluster"},
+		{k, []string{"explain", "--live", "-n", "shop", "http://shop.test/"}, "no control plane of Postern runs in namespace shop"},
+		{nobody, []string{"snapshot", "-n", "shop"}, `cannot list resource "pods"`},
 		{k, []string{"lint", "-A", "-f", "x"}, "two sources"},
 	} {
 		out, errs, code := test.by.run(t, append([]string{"postern"}, test.args...)...)
