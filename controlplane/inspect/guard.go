@@ -9,8 +9,11 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"google.golang.org/grpc/codes"
 )
 
 const (
@@ -77,7 +80,11 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // refuse answers in the form that is asked for.
 func refuse(w http.ResponseWriter, r *http.Request, status int, words string) {
-	if !wantsJSON(r) {
+	switch {
+	case isGRPC(r):
+		refuseCall(w, status, words)
+		return
+	case !wantsJSON(r):
 		http.Error(w, words, status)
 		return
 	}
@@ -85,6 +92,25 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, words string) {
 	w.WriteHeader(status)
 	// A failed write is the asker's loss.
 	_ = json.NewEncoder(w).Encode(failure{Error: words})
+}
+
+// refuseCall ends a call in gRPC's own words: an answer of trailers alone. The status of HTTP would say the same, but a call that
+// is still being sent is reset behind it, which gRPC's C core takes for an internal error.
+func refuseCall(w http.ResponseWriter, status int, words string) {
+	// https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md
+	code := codes.Unavailable
+	switch status {
+	case http.StatusUnauthorized:
+		code = codes.Unauthenticated
+	case http.StatusForbidden:
+		code = codes.PermissionDenied
+	case http.StatusRequestURITooLong:
+		code = codes.Internal
+	}
+	w.Header().Set("Content-Type", "application/grpc")
+	w.Header().Set("Grpc-Status", strconv.Itoa(int(code)))
+	w.Header().Set("Grpc-Message", words)
+	w.WriteHeader(http.StatusOK)
 }
 
 // protect sets what is on every answer. Nothing here sets a cookie.

@@ -32,10 +32,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience bounds every wait.
 const patience = 60 * time.Second
 
-const manifests = `
+// longPath is a path that is within our bounds, and beyond those of a proxy that takes smaller expressions.
+var longPath = "/" + strings.Repeat("+", 60)
+
+var manifests = `
 {apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: shop}, spec: {rules: [{host: shop.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: shop, port: {number: 80}}}}]}}]}}
 ---
-{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: tea}, spec: {rules: [{host: tea.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: tea, port: {number: 80}}}}]}}]}}
+{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: tea}, spec: {rules: [{host: tea.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: tea, port: {number: 80}}}}, {path: ` + longPath + `, pathType: Prefix, backend: {service: {name: tea, port: {number: 80}}}}]}}]}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {ports: [{port: 80}]}}
 ---
@@ -105,7 +108,7 @@ func versions(c *statusv3.ClientConfig) (map[string]string, bool) {
 // up is a running postern up with Envoy.
 type up struct{ inspect, folder string }
 
-func serve(t *testing.T) up {
+func serve(t *testing.T, flags ...string) up {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "all.yaml"), []byte(manifests), 0o600); err != nil {
@@ -119,7 +122,8 @@ func serve(t *testing.T) up {
 	t.Cleanup(func() { os.RemoveAll(folder) })
 	http, https := traffic.Entries(t)
 	u := up{inspect: freeAddress(t), folder: folder}
-	command := exec.Command(os.Getenv("POSTERN"), "up", "-f", dir, "--http", http, "--https", https, "--data-plane", "envoy", "--inspect", u.inspect, "-o", "json")
+	arguments := []string{"up", "-f", dir, "--http", http, "--https", https, "--data-plane", "envoy", "--inspect", u.inspect, "-o", "json"}
+	command := exec.Command(os.Getenv("POSTERN"), append(arguments, flags...)...)
 	command.Env = append(os.Environ(), "TMPDIR="+folder)
 	var errs strings.Builder
 	command.Stderr = &errs
@@ -173,15 +177,22 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// socket is the path of the one socket of a name.
+func (u up) socket(t *testing.T, names ...string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(append([]string{u.folder, "postern-*"}, names...)...))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("sockets %v: %v, %v", names, found, err)
+	}
+	return found[0]
+}
+
 // dump are the versions of the resources that Envoy has by xDS, by Envoy's own dump.
 func (u up) dump(t *testing.T) map[string]string {
 	t.Helper()
-	sockets, err := filepath.Glob(filepath.Join(u.folder, "postern-*", "envoy", "admin.sock"))
-	if err != nil || len(sockets) != 1 {
-		t.Fatalf("admin sockets: %v, %v", sockets, err)
-	}
+	socket := u.socket(t, "envoy", "admin.sock")
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", sockets[0])
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}
 	defer transport.CloseIdleConnections()
 	answer, err := (&http.Client{Transport: transport}).Get("http://envoy/config_dump")
