@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/postern-gateway/postern/controlplane/xds"
+	"github.com/postern-gateway/postern/translator/report"
 )
 
 //go:embed assets
@@ -59,7 +60,7 @@ var navItems = []struct {
 	{"Proxies", "proxies", []string{"proxies", "proxy"}},
 	{"Resources", "resources", []string{"resources"}},
 	{"Diagnostics", "diagnostics", []string{"diagnostics"}},
-	{"Annotations", "report", []string{"report"}},
+	{"Report", "report", []string{"report"}},
 	{"Explain", "explain", []string{"explain"}},
 	{"Diff", "diff", []string{"diff"}},
 }
@@ -183,6 +184,22 @@ func (i *Inspector) render(w http.ResponseWriter, status int, s shell) {
 	w.WriteHeader(status)
 	if _, err := page.WriteTo(w); err != nil {
 		i.config.Log.Debug("a page was not written", "error", err)
+	}
+}
+
+// filePolicy is for a page that is a file by itself: its own policy, and nobody frames it.
+var filePolicy = report.Policy + "; frame-ancestors 'none'"
+
+// serveFile writes a file once it is whole.
+func (i *Inspector) serveFile(w http.ResponseWriter, p page, v View) {
+	var file bytes.Buffer
+	if err := p.file(v, &file); err != nil {
+		panic("inspect: " + p.pattern + ": " + err.Error())
+	}
+	w.Header().Set("Content-Security-Policy", filePolicy)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if _, err := file.WriteTo(w); err != nil {
+		i.config.Log.Debug("a file was not written", "error", err)
 	}
 }
 

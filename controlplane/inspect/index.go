@@ -7,6 +7,7 @@ import (
 
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/report"
 	"github.com/postern-gateway/postern/translator/source"
 )
 
@@ -59,13 +60,15 @@ type index struct {
 	losses      map[objectID][]loss
 	// told has the diagnostics of an object, mentioned those of others that name it.
 	told, mentioned map[objectID][]diag.D
-	annotations     map[objectID][]diag.Annotation
-	ingresses       map[objectID]source.Ingress
-	served          []objectID
-	backendsOf      map[objectID][]string
-	endpoints       map[objectID][]endpoint
-	certificates    []certificate
-	severities      [3]int
+	// report is what lint would say of what is served, annotations what it says of those of an object.
+	report       report.Report
+	annotations  map[objectID][]report.Annotation
+	ingresses    map[objectID]source.Ingress
+	served       []objectID
+	backendsOf   map[objectID][]string
+	endpoints    map[objectID][]endpoint
+	certificates []certificate
+	severities   [3]int
 	// health is how each backend fares by its endpoints.
 	health map[string]condition
 	// hostRows are the hosts as lists have them, but for their health.
@@ -94,7 +97,7 @@ func newIndex(v View) *index {
 	x := &index{
 		byHost: map[hostID]*hostRoutes{}, backends: map[string]*model.Backend{}, assignments: map[string]*model.Assignment{},
 		routesTo: map[string][]routeAt{}, routesOf: map[objectID][]routeAt{}, losses: map[objectID][]loss{},
-		told: map[objectID][]diag.D{}, mentioned: map[objectID][]diag.D{}, annotations: map[objectID][]diag.Annotation{},
+		told: map[objectID][]diag.D{}, mentioned: map[objectID][]diag.D{}, annotations: map[objectID][]report.Annotation{},
 		ingresses: map[objectID]source.Ingress{}, backendsOf: map[objectID][]string{},
 		endpoints: endpointsOf(v.World), health: map[string]condition{},
 	}
@@ -112,7 +115,8 @@ func newIndex(v View) *index {
 		x.assignments[g.Assignments[i].Name] = &g.Assignments[i]
 	}
 	x.addDiagnostics(v.Result.Diagnostics)
-	for _, a := range v.Result.Annotations {
+	x.report = report.Make(report.Input{World: v.World, Result: v.Result})
+	for _, a := range x.report.Annotations {
 		x.annotations[objectOf(a.Origin)] = append(x.annotations[objectOf(a.Origin)], a)
 	}
 	for _, ing := range v.World.Ingresses {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/report"
 )
 
 // ingressRow is an Ingress that is served.
@@ -130,71 +131,56 @@ type annotationRow struct {
 	Fix string `json:"fix,omitempty"`
 }
 
-// Words say the state to people.
-func (a annotationRow) Words() string { return stateWords[a.State] }
-
-// Class is the style of its state: that of a condition, or none where nothing is wrong.
-func (a annotationRow) Class() string {
-	switch a.State {
+// Look says the state to people.
+func (a annotationRow) Look() look {
+	switch l := (look{Words: report.Words(a.State)}); a.State {
 	case diag.StateApplied:
-		return stateOK.String()
-	case diag.StateApproximated, diag.StateOtherTool:
-		return ""
-	case diag.StateCloses, diag.StateBadValue:
-		return stateFailing.String()
-	default:
-		return stateDegraded.String()
-	}
-}
-
-// Mark is a sign for those who skim.
-func (a annotationRow) Mark() string {
-	switch a.State {
-	case diag.StateApplied:
-		return stateOK.Mark()
+		return l.as(stateOK)
 	case diag.StateApproximated:
-		return "≈"
+		return l.near()
 	case diag.StateOtherTool:
-		return "–"
+		return l.quiet()
 	case diag.StateCloses, diag.StateBadValue:
-		return stateFailing.Mark()
+		return l.as(stateFailing)
 	default:
-		return stateDegraded.Mark()
+		return l.as(stateDegraded)
 	}
 }
 
-// stateWords are the states of annotations as sentences have them.
-var stateWords = map[diag.State]string{
-	diag.StateCloses:          "closes its routes",
-	diag.StateBadValue:        "bad value",
-	diag.StateUnknown:         "unknown",
-	diag.StateNotYet:          "not applied yet",
-	diag.StateRefused:         "refused",
-	diag.StateOtherController: "another controller's",
-	diag.StateWithoutEffect:   "without effect",
-	diag.StateApproximated:    "approximated",
-	diag.StateApplied:         "applied",
-	diag.StateOtherTool:       "not about routing",
+// look is a state or an outcome as people see it: words, a sign for those who skim, and the style of a condition, or none
+// where nothing is wrong.
+type look struct{ Class, Mark, Words string }
+
+func (l look) as(s state) look { return look{s.String(), s.Mark(), l.Words} }
+func (l look) near() look      { return look{"", "≈", l.Words} }
+func (l look) quiet() look     { return look{"", "–", l.Words} }
+
+func lookOfOutcome(o report.Outcome) look {
+	switch l := (look{Words: o.Words()}); o {
+	case report.AsWritten:
+		return l.as(stateOK)
+	case report.Approximated:
+		return l.near()
+	case report.NotServed:
+		return l.quiet()
+	case report.Incomplete, report.Unjudged:
+		return l.as(stateDegraded)
+	default:
+		return l.as(stateFailing)
+	}
 }
 
-func (x *index) annotationRows(of []diag.Annotation) []annotationRow {
+func annotationRows(of []report.Annotation) []annotationRow {
 	out := []annotationRow{}
 	for _, a := range of {
-		out = append(out, annotationRow{a.Origin.Annotation, a.Dialect, a.State, a.Note, a.Codes, a.Origin.Position(), x.fix(a)})
+		out = append(out, annotationRowOf(a))
 	}
 	slices.SortStableFunc(out, func(a, b annotationRow) int { return cmp.Compare(a.State, b.State) })
 	return out
 }
 
-// fix is what the worst diagnostic about an annotation says is to be done.
-func (x *index) fix(a diag.Annotation) string {
-	fix, worst := "", diag.Severity(-1)
-	for _, d := range x.told[objectOf(a.Origin)] {
-		if d.Origin == a.Origin && d.Fix != "" && d.Severity > worst {
-			fix, worst = d.Fix, d.Severity
-		}
-	}
-	return fix
+func annotationRowOf(a report.Annotation) annotationRow {
+	return annotationRow{a.Origin.Annotation, a.Dialect, a.State, a.Note, a.Codes, a.Origin.Position(), a.Fix}
 }
 
 // conflictRow is a claim to a host and path that another beat.
@@ -236,7 +222,7 @@ func ingressData(v View, r *http.Request) (any, error) {
 	}
 	p := ingressPage{
 		ingressRow: v.ingressRow(of), Position: ing.Place.Origin("Ingress", of.Namespace, of.Name, "").Position(),
-		Annotations: x.annotationRows(x.annotations[of]), Diagnostics: diagnosticRows(slices.Concat(x.told[of], x.mentioned[of])),
+		Annotations: annotationRows(x.annotations[of]), Diagnostics: diagnosticRows(slices.Concat(x.told[of], x.mentioned[of])),
 	}
 	if ing.Spec.IngressClassName != nil {
 		p.Class = *ing.Spec.IngressClassName

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 )
@@ -17,6 +18,8 @@ type page struct {
 	data     func(View, *http.Request) (any, error)
 	// view makes what the template shows, where that is other than the data.
 	view func(View, *http.Request) (any, error)
+	// file writes HTML that is a page by itself, in place of all of these.
+	file func(View, io.Writer) error
 }
 
 // pages are all addresses, but for those of assets and streams.
@@ -51,6 +54,10 @@ func (i *Inspector) serve(w http.ResponseWriter, r *http.Request, p page, source
 	view, ok := source()
 	if !ok {
 		i.fail(w, r, http.StatusServiceUnavailable, errors.New("nothing is served yet"))
+		return
+	}
+	if p.file != nil {
+		i.serveFile(w, p, view)
 		return
 	}
 	html := p.template != "" && !wantsJSON(r)

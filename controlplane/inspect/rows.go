@@ -223,11 +223,23 @@ type paging struct {
 
 // cut is the part of a list that ?page= asks for: the nearest there is.
 func cut[T any](items []T, r *http.Request) ([]T, paging) {
+	p := pagingOf(len(items), r)
+	return partOf(items, p), p
+}
+
+// partOf is the part of a list that stands on a page; a list that ends before has none.
+func partOf[T any](items []T, p paging) []T {
+	from := min((p.Page-1)*pageMax, len(items))
+	return items[from:min(from+pageMax, len(items))]
+}
+
+// pagingOf is the page that is asked for of so many rows: the nearest there is.
+func pagingOf(total int, r *http.Request) paging {
 	asked, err := strconv.Atoi(r.URL.Query().Get("page"))
 	if err != nil {
 		asked = 1
 	}
-	p := paging{Total: len(items), Pages: max((len(items)+pageMax-1)/pageMax, 1)}
+	p := paging{Total: total, Pages: max((total+pageMax-1)/pageMax, 1)}
 	p.Page = min(max(asked, 1), p.Pages)
 	to := func(page int) string {
 		query := r.URL.Query()
@@ -240,13 +252,11 @@ func cut[T any](items []T, r *http.Request) ([]T, paging) {
 	if p.Page < p.Pages {
 		p.Next = to(p.Page + 1)
 	}
-	from := (p.Page - 1) * pageMax
-	part := items[from:min(from+pageMax, len(items))]
-	if len(part) > 0 {
-		p.First = from + 1
+	if total > 0 {
+		p.First = (p.Page-1)*pageMax + 1
 	}
-	p.Last = from + len(part)
-	return part, p
+	p.Last = min(p.Page*pageMax, total)
+	return p
 }
 
 // filter is what a list is narrowed to.

@@ -171,7 +171,7 @@ func serviceData(v View, r *http.Request) (any, error) {
 		p.Backends = append(p.Backends, v.backendDetail(x.backends[name]))
 	}
 	if of.Name != "" {
-		p.Annotations = x.annotationRows(x.annotations[of])
+		p.Annotations = annotationRows(x.annotations[of])
 		p.Diagnostics = diagnosticRows(slices.Concat(x.told[of], x.mentioned[of]))
 		p.Diagnostics = p.Diagnostics[:min(len(p.Diagnostics), pageMax)]
 	}

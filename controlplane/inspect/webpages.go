@@ -14,7 +14,8 @@ func webPages() []page {
 		{pattern: "/certificates", template: "certificates", data: certificatesData},
 		{pattern: "/proxy", template: "proxy", data: proxyData},
 		{pattern: "/diagnostics", template: "diagnostics", data: diagnosticsData},
-		{pattern: "/report", template: "report", data: reportData},
+		{pattern: "/report", template: "report", data: reportData, view: reportHTML},
+		{pattern: reportFilePath, file: reportFile},
 		{pattern: "/diff", template: "diff", data: diffData},
 	}
 }

@@ -19,7 +19,7 @@ var sitemap = []struct{ name, path string }{
 	{"overview", ""}, {"hosts", "hosts"}, {"host", "host?entry=https&name=shop.test"}, {"ingresses", "ingresses"}, {"ingress", "ingress?namespace=team-b&name=late"},
 	{"ingress-mistaken", "ingress?namespace=team-b&name=mistaken"}, {"services", "services"}, {"service", "service?backend=shop%2Fimages%2F80"}, {"service-tls", "service?namespace=shop&name=admin"},
 	{"certificates", "certificates"}, {"proxies", "proxies"}, {"resources", "resources"}, {"resources-clusters", "resources?type=clusters"}, {"resource", "resources?type=clusters&name=shop%2Fweb%2F80"},
-	{"diagnostics", "diagnostics"}, {"diagnostic", "diagnostics?code=P4003"}, {"annotations", "report"}, {"explain-form", "explain"}, {"explain", "explain?url=https%3A%2F%2Fshop.test%2Fimages%2Fa.png"},
+	{"diagnostics", "diagnostics"}, {"diagnostic", "diagnostics?code=P4003"}, {"report", "report"}, {"report-file", "report.html"}, {"explain-form", "explain"}, {"explain", "explain?url=https%3A%2F%2Fshop.test%2Fimages%2Fa.png"},
 	{"explain-cart", "explain?url=https%3A%2F%2Fshop.test%2Fcart&header=Accept%3A+text%2Fhtml"}, {"explain-error", "explain?url=shop.test"}, {"search", "search?q=shop"}, {"diff", "diff"}, {"not-found", "nothing/here"},
 }
 
@@ -281,7 +281,7 @@ func TestManyIngresses(t *testing.T) {
 	for _, page := range []struct{ name, path string }{
 		{"overview", ""}, {"hosts", "hosts"}, {"host", "host?entry=https&name=shared.example.com"}, {"ingresses", "ingresses"}, {"ingress", "ingress?namespace=team-0&name=app-0"},
 		{"services", "services"}, {"service", "service?backend=team-0%2Fsvc-0%2F80"}, {"certificates", "certificates"}, {"proxies", "proxies"}, {"resources", "resources?type=clusters"},
-		{"diagnostics", "diagnostics"}, {"annotations", "report"}, {"explain", "explain?url=https%3A%2F%2Fshared.example.com%2Fapp-4995%2Fx"}, {"search", "search?q=app-49"}, {"trouble", "ingresses?state=trouble"},
+		{"diagnostics", "diagnostics"}, {"report", "report"}, {"explain", "explain?url=https%3A%2F%2Fshared.example.com%2Fapp-4995%2Fx"}, {"search", "search?q=app-49"}, {"trouble", "ingresses?state=trouble"},
 	} {
 		began := time.Now()
 		p.open(i.pages + page.path)

@@ -2,7 +2,9 @@ package report
 
 import (
 	"cmp"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
@@ -20,6 +22,14 @@ var pageText string
 
 //go:embed page.css
 var pageStyle string
+
+// Policy is the page's Content-Security-Policy: it is shown with the style that is in it, and nothing else is loaded or run.
+var Policy = "default-src 'none'; style-src 'sha256-" + hashed(pageStyle) + "'; base-uri 'none'; form-action 'none'"
+
+func hashed(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
 
 // pageTemplate escapes whatever comes from objects, by where it stands.
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"count": Count}).Parse(pageText))
@@ -41,6 +51,7 @@ type (
 	page struct {
 		Title, Place string
 		Style        template.CSS
+		Policy       string
 		Report       Report
 		Outcomes     []outcomeRow
 		States       []stateSection
@@ -50,8 +61,8 @@ type (
 	outcomeRow struct {
 		Mark, Class, Text string
 		Ingresses         int
-		// Share is in percent of all Ingresses.
-		Share string
+		// Start and Share are in percent of all Ingresses.
+		Start, Share string
 	}
 	stateSection struct {
 		State               diag.State
@@ -139,14 +150,24 @@ var stateLooks = map[diag.State]look{
 	diag.StateOtherTool:       {"–", classQuiet, "for another tool"},
 }
 
+// Words say an outcome in short.
+func (o Outcome) Words() string { return outcomeLooks[o].words }
+
+// Words say in short what a state is.
+func Words(s diag.State) string { return stateLooks[s].words }
+
 func (r Report) page(p Page) page {
-	out := page{Title: cmp.Or(p.Title, "What becomes of the Ingresses"), Place: p.Place, Style: template.CSS(pageStyle), Report: r, Severities: Severities(r.Summary.Diagnostics)}
+	out := page{Title: cmp.Or(p.Title, "What becomes of the Ingresses"), Place: p.Place, Style: template.CSS(pageStyle), Policy: Policy, Report: r, Severities: Severities(r.Summary.Diagnostics)}
+	before := 0
+	percent := func(n int) string { return fmt.Sprintf("%.1f", 100*float64(n)/float64(len(r.Ingresses))) }
 	for _, o := range Outcomes() {
 		n, l := r.Summary.Outcomes[o], outcomeLooks[o]
 		if n > 0 {
-			share := fmt.Sprintf("%.1f", 100*float64(n)/float64(len(r.Ingresses)))
-			out.Outcomes = append(out.Outcomes, outcomeRow{Mark: l.mark, Class: l.class, Text: outcomeHeadings[o], Ingresses: n, Share: share})
+			out.Outcomes = append(out.Outcomes, outcomeRow{
+				Mark: l.mark, Class: l.class, Text: outcomeHeadings[o], Ingresses: n, Start: percent(before), Share: percent(n),
+			})
 		}
+		before += n
 	}
 	notes := map[noteKey]string{}
 	for _, s := range diag.States() {

@@ -2,6 +2,8 @@ package report_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -159,11 +161,18 @@ func TestPageIsAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids, links := map[string]bool{}, []string{}
+	ids, links, policed := map[string]bool{}, []string{}, false
 	walk(t, page(t, read(t, string(manifests)), report.Page{}), func(n *html.Node) {
 		switch n.Data {
 		case "script", "link", "img", "iframe", "object", "embed", "base", "form":
 			t.Errorf("the page has an element %s", n.Data)
+		case "style":
+			sum := sha256.Sum256([]byte(n.FirstChild.Data))
+			if !strings.Contains(report.Policy, "style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"';") {
+				t.Errorf("its policy %s is not for its style", report.Policy)
+			}
+		case "meta":
+			policed = policed || slices.Contains(n.Attr, html.Attribute{Key: "content", Val: report.Policy})
 		}
 		for _, a := range n.Attr {
 			switch {
@@ -173,7 +182,7 @@ func TestPageIsAlone(t *testing.T) {
 				ids[a.Val] = true
 			case a.Key == "href":
 				links = append(links, a.Val)
-			case a.Key == "src", strings.HasPrefix(a.Key, "on"):
+			case a.Key == "src", a.Key == "style", strings.HasPrefix(a.Key, "on"):
 				t.Errorf("an element %s has %s", n.Data, a.Key)
 			}
 		}
@@ -181,6 +190,9 @@ func TestPageIsAlone(t *testing.T) {
 			t.Error("a heading of a table does not say of what")
 		}
 	})
+	if !policed {
+		t.Error("the page has no policy")
+	}
 	for _, link := range links {
 		if id, ok := strings.CutPrefix(link, "#"); !ok || !ids[id] {
 			t.Errorf("a link leads to %s, which is not on the page", link)
