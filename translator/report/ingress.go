@@ -89,11 +89,14 @@ type routes struct {
 }
 
 // routesOf counts the routes of each Ingress. One that is closed over plain HTTP because a certificate is asked for is as it
-// should be.
+// should be; one that closes other spellings of a restricted path belongs to the route of that path.
 func routesOf(g model.Gateway) map[model.ObjectKey]routes {
 	out := map[model.ObjectKey]routes{}
 	note := func(list []model.Route) {
 		for _, r := range list {
+			if closed, ok := r.Action.(*model.Closed); ok && closed.Code == diag.CodeOtherSpelling {
+				continue
+			}
 			key := model.ObjectKey{Cluster: r.Object.Cluster, Namespace: r.Object.Namespace, Name: r.Object.Name}
 			of, reasons := out[key], closings(r)
 			of.all++

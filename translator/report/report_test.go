@@ -68,7 +68,8 @@ func TestOutcomes(t *testing.T) {
 	elsewhere := strings.ReplaceAll(ingress("elsewhere", ""), "ingress.class: traefik", "ingress.class: nginx")
 	late := strings.ReplaceAll(ingress("without-routes", ""), "host: without-routes.test", "host: as-written.test")
 	half := strings.ReplaceAll(ingress("half", ""), "paths: [", "paths: [{path: /x, pathType: Prefix, backend: {service: {name: none, port: {number: 80}}}}, ")
-	in := read(t, service+ingress("as-written", "")+ingress("approximated", "'traefik.ingress.kubernetes.io/rule-type': PathPrefixStrip")+
+	restricted := strings.ReplaceAll(ingress("restricted", "'ingress.kubernetes.io/whitelist-source-range': 10.0.0.0/8"), "path: /,", "path: /x,")
+	in := read(t, service+restricted+ingress("as-written", "")+ingress("approximated", "'traefik.ingress.kubernetes.io/rule-type': PathPrefixStrip")+
 		ingress("incomplete", "'traefik.ingress.kubernetes.io/priorty': '3'")+ingress("closed", "'ingress.kubernetes.io/auth-type': basic, 'ingress.kubernetes.io/auth-secret': none")+
 		elsewhere+late+half)
 	r := report.Make(in)
@@ -83,6 +84,7 @@ func TestOutcomes(t *testing.T) {
 		{"elsewhere", report.NotServed, "its class is nginx"},
 		{"half", report.PartlyClosed, "there is no Service shop/none"},
 		{"incomplete", report.Incomplete, ""},
+		{"restricted", report.Approximated, ""},
 		{"without-routes", report.WithoutRoutes, "as-written"},
 	} {
 		i := slices.IndexFunc(r.Ingresses, func(i report.Ingress) bool { return i.Origin.Name == want.name })
@@ -94,7 +96,7 @@ func TestOutcomes(t *testing.T) {
 			t.Errorf("%s: %s, %q; want %s, %q", want.name, got.Outcome, got.Why, want.outcome, want.why)
 		}
 	}
-	if r.Summary.Ingresses != 6 || r.Summary.NotServed != 1 || len(r.Ingresses) != 7 {
+	if r.Summary.Ingresses != 7 || r.Summary.NotServed != 1 || len(r.Ingresses) != 8 {
 		t.Errorf("the sums are %+v", r.Summary)
 	}
 	for _, a := range r.Annotations {
