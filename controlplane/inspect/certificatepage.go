@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"net/http"
 	"slices"
 	"time"
@@ -34,7 +33,7 @@ func certificatesOf(g model.Gateway) []certificate {
 		if !ok {
 			i = len(out)
 			at[sum] = i
-			out = append(out, certificate{leaf: leafOf(c.Chain), origins: c.Origins, digest: hex.EncodeToString(sum[:8])})
+			out = append(out, certificate{leaf: c.Leaf(), origins: c.Origins, digest: hex.EncodeToString(sum[:8])})
 		}
 		return &out[i]
 	}
@@ -46,18 +45,6 @@ func certificatesOf(g model.Gateway) []certificate {
 		add(*g.Default).def = true
 	}
 	return out
-}
-
-func leafOf(chain []byte) *x509.Certificate {
-	block, _ := pem.Decode(chain)
-	if block == nil {
-		return nil
-	}
-	leaf, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil // Translation has told of it.
-	}
-	return leaf
 }
 
 // certificateRow is a certificate as pages show it. It has no key.

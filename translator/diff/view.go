@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/postern-gateway/postern/translator/diag"
@@ -157,7 +156,7 @@ func (rd reader) redirects(v *view, r model.Route) {
 		texts, origins = append(texts, fmt.Sprintf("%d of the root to %s", status(root.Status), root.Path)), append(origins, root.Origin)
 	}
 	if u := r.URLRedirect; u != nil {
-		texts, origins = append(texts, fmt.Sprintf("%d of %s to %s", status(u.Status), u.Pattern, substitution(u.With))), append(origins, u.Origin)
+		texts, origins = append(texts, fmt.Sprintf("%d of %s to %s", status(u.Status), u.Pattern, u.With.String())), append(origins, u.Origin)
 	}
 	if s := r.HTTPSRedirect; s != nil {
 		text := fmt.Sprintf("%d to HTTPS%s", status(s.Status), before(" of ", s.Host))
@@ -210,7 +209,7 @@ func (rd reader) forward(v *view, r model.Route, f *model.Forward) {
 	v.from(wordBody, f.Buffering.Origins()...)
 	var pages []string
 	for _, p := range r.ErrorPages {
-		pages = append(pages, fmt.Sprintf("%s: %s of %s", statuses(p.Statuses), p.Path, rd.backendText(p.Backend)))
+		pages = append(pages, fmt.Sprintf("%s: %s of %s", model.StatusesText(p.Statuses), p.Path, rd.backendText(p.Backend)))
 	}
 	if pages != nil {
 		var keys []any
@@ -326,7 +325,7 @@ func balanceText(b model.Backend, t model.Target) string {
 		out = append(out, "least requests")
 	}
 	if p := b.Breaker; p != nil {
-		text := fmt.Sprintf("left alone at %d%% of %s", p.Percent, statuses(p.Failures))
+		text := fmt.Sprintf("left alone at %d%% of %s", p.Percent, model.StatusesText(p.Failures))
 		if p.Connections {
 			text += " and no answer"
 		}
@@ -366,7 +365,7 @@ func (rd reader) rewrites(v *view, r model.Route, f *model.Forward) {
 		texts, key = append(texts, r.Path.String()+" as "+change.With+"/"), append(key, r.Path.Kind)
 		v.unlessDot = v.unlessDot || change.With == ""
 	case *model.ReplaceRegex:
-		texts = append(texts, change.Pattern+" as "+substitution(change.With))
+		texts = append(texts, change.Pattern+" as "+change.With.String())
 	}
 	v.unlessDot = v.unlessDot && r.Path.Kind == model.PathStringPrefix && !strings.HasSuffix(r.Path.Value, "/")
 	v.set(wordPath, strings.Join(texts, ", "), key...)
@@ -484,29 +483,4 @@ func keyText(by model.RateKey) string {
 		return http.CanonicalHeaderKey(key.Name)
 	}
 	return "client"
-}
-
-func statuses(of []model.StatusRange) string {
-	var out []string
-	for _, s := range of {
-		text := strconv.Itoa(s.From)
-		if s.To != s.From {
-			text += "-" + strconv.Itoa(s.To)
-		}
-		out = append(out, text)
-	}
-	return strings.Join(out, ",")
-}
-
-// substitution writes groups as ${1}.
-func substitution(with model.Substitution) string {
-	var b strings.Builder
-	for _, part := range with {
-		if part.Text == "" {
-			fmt.Fprintf(&b, "${%d}", part.Group)
-		} else {
-			b.WriteString(strings.ReplaceAll(part.Text, "$", "$$"))
-		}
-	}
-	return b.String()
 }

@@ -70,16 +70,3 @@ func (d Decision) pageOf(status int) int {
 		return slices.ContainsFunc(p.Statuses, func(s model.StatusRange) bool { return s.From <= status && status <= s.To })
 	})
 }
-
-// statusesText is a list of statuses as the annotation has it.
-func statusesText(of []model.StatusRange) string {
-	var out []string
-	for _, s := range of {
-		text := strconv.Itoa(s.From)
-		if s.To != s.From {
-			text += "-" + strconv.Itoa(s.To)
-		}
-		out = append(out, text)
-	}
-	return strings.Join(out, ",")
-}

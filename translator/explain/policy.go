@@ -118,7 +118,7 @@ func (n *narrator) policies(r model.Route) []Policy {
 		l.add(PolicyStrictTransport, "Strict-Transport-Security: "+r.HSTS.String(), r.HSTS.Origin)
 	}
 	for _, p := range r.ErrorPages {
-		l.add(PolicyErrorPage, fmt.Sprintf("%s of %s in place of %s", p.Path, p.Backend, statusesText(p.Statuses)), p.Origin)
+		l.add(PolicyErrorPage, fmt.Sprintf("%s of %s in place of %s", p.Path, p.Backend, model.StatusesText(p.Statuses)), p.Origin)
 	}
 	l.judgeRequest(reached)
 	l.judgeAnswer(r, reached)
@@ -191,7 +191,7 @@ func (l *policyList) redirects(r model.Route) {
 		l.add(PolicyRootRedirect, "/ is redirected to "+root.Path+status(root.Status), root.Origin)
 	}
 	if u := r.URLRedirect; u != nil {
-		l.add(PolicyURLRedirect, fmt.Sprintf("what %s matches in the URL becomes %s%s", u.Pattern, substitutionText(u.With), status(u.Status)), u.Origin)
+		l.add(PolicyURLRedirect, fmt.Sprintf("what %s matches in the URL becomes %s%s", u.Pattern, u.With.String(), status(u.Status)), u.Origin)
 	}
 	if s := r.HTTPSRedirect; s != nil && !l.n.table.Entry.TLS {
 		text := strings.TrimSpace("redirect to HTTPS " + s.Host)
@@ -264,7 +264,7 @@ func (l *policyList) request(r model.Route, f *model.Forward) {
 	case *model.ReplacePrefix:
 		l.add(PolicyRewrite, fmt.Sprintf("%s of the path becomes %s", r.Path.Value, cmp.Or(change.With, "/")), change.Origin)
 	case *model.ReplaceRegex:
-		l.add(PolicyRewrite, fmt.Sprintf("what %s matches in the path becomes %s", change.Pattern, substitutionText(change.With)), change.Origin)
+		l.add(PolicyRewrite, fmt.Sprintf("what %s matches in the path becomes %s", change.Pattern, change.With.String()), change.Origin)
 	}
 	if limit := f.Buffering.MaxRequest; limit != nil {
 		l.add(PolicyBody, fmt.Sprintf("the body is held until it is whole, up to %d bytes", limit.Value), limit.Origin)

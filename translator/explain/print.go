@@ -183,7 +183,7 @@ func routeText(r model.Route) string {
 		}
 		words = append(words, rewriteWords(r.Rewrite)...)
 		for _, p := range r.ErrorPages {
-			words = append(words, fmt.Sprintf("errors %s %s of %s", statusesText(p.Statuses), p.Path, p.Backend))
+			words = append(words, fmt.Sprintf("errors %s %s of %s", model.StatusesText(p.Statuses), p.Path, p.Backend))
 		}
 		if r.ClientCertificate != nil {
 			words = append(words, "client certificate")
@@ -224,7 +224,7 @@ func redirectWords(r model.Route) []string {
 		words = append(words, fmt.Sprintf("root %d %s", status(root.Status), root.Path))
 	}
 	if u := r.URLRedirect; u != nil {
-		words = append(words, fmt.Sprintf("url %d %s %s", status(u.Status), u.Pattern, substitutionText(u.With)))
+		words = append(words, fmt.Sprintf("url %d %s %s", status(u.Status), u.Pattern, u.With.String()))
 	}
 	if s := r.HTTPSRedirect; s != nil {
 		words = append(words, strings.TrimSpace(fmt.Sprintf("https %d %s", status(s.Status), s.Host)))
@@ -245,23 +245,10 @@ func rewriteWords(r model.Rewrite) []string {
 	case *model.ReplacePrefix:
 		return []string{"prefix to " + r.With + "/"}
 	case *model.ReplaceRegex:
-		return []string{"path " + r.Pattern + " to " + substitutionText(r.With)}
+		return []string{"path " + r.Pattern + " to " + r.With.String()}
 	default:
 		return nil
 	}
-}
-
-// substitutionText writes a substitution with its groups as ${1}.
-func substitutionText(with model.Substitution) string {
-	var b strings.Builder
-	for _, part := range with {
-		if part.Text == "" {
-			fmt.Fprintf(&b, "${%d}", part.Group)
-		} else {
-			b.WriteString(strings.ReplaceAll(part.Text, "$", "$$"))
-		}
-	}
-	return b.String()
 }
 
 // targetsText is where requests go: a backend, or each backend with its part of them.

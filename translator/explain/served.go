@@ -1,8 +1,6 @@
 package explain
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"strings"
 	"time"
@@ -32,7 +30,7 @@ func (c CertificateChoice) Subject() string { return c.Name }
 func (n *narrator) serve(chosen *model.Certificate, why string) {
 	c := &CertificateChoice{Host: chosen.Host.Name(), Why: why, Origins: chosen.Origins}
 	n.story.Certificate = c
-	leaf := leafOf(chosen.Chain)
+	leaf := chosen.Leaf()
 	if leaf == nil {
 		return
 	}
@@ -67,16 +65,3 @@ func (c CertificateChoice) text() string {
 }
 
 func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
-
-// leafOf is the first certificate of a chain in PEM, nil where there is none that parses.
-func leafOf(chain []byte) *x509.Certificate {
-	block, _ := pem.Decode(chain)
-	if block == nil {
-		return nil
-	}
-	leaf, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil
-	}
-	return leaf
-}

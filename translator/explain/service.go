@@ -90,7 +90,7 @@ func (n *narrator) noteOnBody(b model.Buffering) {
 }
 
 func breakerText(b model.Breaker) string {
-	failures := []string{statusesText(b.Failures)}
+	failures := []string{model.StatusesText(b.Failures)}
 	if b.Connections {
 		failures = append(failures, "no answer")
 	}

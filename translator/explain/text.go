@@ -167,7 +167,7 @@ func (s Story) decision(t *text) {
 		d.backend(t)
 	}
 	for _, p := range d.ErrorPages {
-		t.line("error page", "for %s: %s of %s", statusesText(p.Statuses), p.Page.Path, p.Page.Backend)
+		t.line("error page", "for %s: %s of %s", model.StatusesText(p.Statuses), p.Page.Path, p.Page.Backend)
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Response)) {
 		if values := d.Response[name]; len(values) > 0 {

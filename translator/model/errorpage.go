@@ -1,11 +1,29 @@
 package model
 
-import "github.com/postern-gateway/postern/translator/diag"
+import (
+	"strconv"
+	"strings"
+
+	"github.com/postern-gateway/postern/translator/diag"
+)
 
 // StatusRange is the statuses of answers from one to another, both included.
 type StatusRange struct {
 	From int `json:"from"`
 	To   int `json:"to"`
+}
+
+// StatusesText is a list of statuses as annotations have it: 500-599,404.
+func StatusesText(of []StatusRange) string {
+	var out []string
+	for _, s := range of {
+		text := strconv.Itoa(s.From)
+		if s.To != s.From {
+			text += "-" + strconv.Itoa(s.To)
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, ",")
 }
 
 // StatusPlace stands in the path of an error page for the status of the answer that it replaces.

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -252,6 +254,19 @@ type Certificate struct {
 	Chain   []byte
 	Key     Sensitive
 	Origins Origins
+}
+
+// Leaf is the first certificate of the chain, nil where there is none that parses.
+func (c Certificate) Leaf() *x509.Certificate {
+	block, _ := pem.Decode(c.Chain)
+	if block == nil {
+		return nil
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil // Translation has told of it.
+	}
+	return leaf
 }
 
 // Sensitive is bytes that must never be printed.

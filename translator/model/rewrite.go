@@ -1,6 +1,11 @@
 package model
 
-import "github.com/postern-gateway/postern/translator/diag"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/postern-gateway/postern/translator/diag"
+)
 
 // Rewrite is how a path changes on its way to the backend, beside what a Strip takes off: *AddPrefix, *ReplacePrefix or
 // *ReplaceRegex. (Traefik 1.7: request-modifier, rewrite-target.)
@@ -43,4 +48,17 @@ type Substitution []SubstitutionPart
 type SubstitutionPart struct {
 	Text  string
 	Group int
+}
+
+// String writes groups as ${1}.
+func (s Substitution) String() string {
+	var b strings.Builder
+	for _, part := range s {
+		if part.Text == "" {
+			fmt.Fprintf(&b, "${%d}", part.Group)
+		} else {
+			b.WriteString(strings.ReplaceAll(part.Text, "$", "$$"))
+		}
+	}
+	return b.String()
 }
