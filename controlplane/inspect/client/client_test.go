@@ -237,7 +237,10 @@ func TestNoAnswer(t *testing.T) {
 		if tt.ca != "" {
 			args = append(args, "--server-ca", tt.ca)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		ctx, cancel := context.WithCancel(t.Context())
+		if tt.server == quiet.URL { // The others end by themselves, however slow the machine is.
+			ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
+		}
 		err := open(t, args...).Get(ctx, "/explain", url.Values{"header": {"Authorization: " + canary}}, new(any))
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), canary) {
