@@ -3,6 +3,8 @@ package client
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -26,7 +28,9 @@ func TestThrough(t *testing.T) {
 		fmt.Fprintf(w, "%q", user+" "+password)
 	}))
 	defer server.Close()
-	secure := httptest.NewTLSServer(http.NotFoundHandler())
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
 	defer secure.Close()
 	begin := func(s *httptest.Server) netip.AddrPort { return netip.MustParseAddrPort(s.Listener.Addr().String()) }
 	whole, broken := func() error { return nil }, func() error { return errors.New("nobody listens in the pod") }
