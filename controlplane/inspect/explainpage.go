@@ -41,13 +41,13 @@ func (p explainPage) Title() string {
 
 // asked are the fields of the form as they were filled in.
 type asked struct {
-	URL, Method, Header, From, SNI, TLS, Certificate string
-	HTTP2, Follow                                    bool
+	URL, Method, Header, From, SNI, TLS, Certificate, User string
+	HTTP2, Follow                                          bool
 }
 
 // More says whether a field is filled in that is folded away else.
 func (a asked) More() bool {
-	return a.Header != "" || a.From != "" || a.SNI != "" || a.TLS != "" || a.Certificate != "" || a.HTTP2 || a.Follow
+	return a.Header != "" || a.From != "" || a.SNI != "" || a.TLS != "" || a.Certificate != "" || a.User != "" || a.HTTP2 || a.Follow
 }
 
 // told is a story as the page shows it.
@@ -109,7 +109,7 @@ func explainView(v View, r *http.Request) (any, error) {
 	query.Del("format")
 	p := explainPage{Asked: asked{
 		URL: strings.TrimSpace(query.Get(explain.KeyURL)), Method: query.Get(explain.KeyMethod), Header: strings.Join(query[explain.KeyHeader], "\n"),
-		From: query.Get(explain.KeyFrom), SNI: query.Get(explain.KeySNI), TLS: query.Get(explain.KeyTLS),
+		From: query.Get(explain.KeyFrom), SNI: query.Get(explain.KeySNI), TLS: query.Get(explain.KeyTLS), User: query.Get(explain.KeyUser),
 		Certificate: query.Get(explain.KeyCertificate), HTTP2: query.Get(explain.KeyHTTP2) == "true",
 		Follow: query.Get(explain.KeyFollow) == "true",
 	}}

@@ -262,12 +262,14 @@ func TestSearch(t *testing.T) {
 func TestExplainPage(t *testing.T) {
 	s := siteOf(t, shopView(t))
 	for address, want := range map[string][]string{
-		"/explain?url=http://shop.test/":                         {"302 Found to https://shop.test/"},
-		"/explain?follow=true&url=http://shop.test/":             {"302 Found to https://shop.test/", "Goes to shop/web/80."},
-		"/explain?url=https://closed.shop.test/":                 {"The gateway answers 503 Service Unavailable: there is no Secret shop/there-is-none."},
-		"/explain?url=https://shop.test/cart/":                   {"Goes to one of 2 backends, by weight."},
-		"/explain?url=https://admin.shop.test/&from=192.0.2.1":   {"The gateway answers 403 Forbidden"},
-		"/explain?url=https://x.team-b.test/&header=Accept:+a/b": {"Goes to team-b/images/80."},
+		"/explain?url=http://shop.test/":                                     {"302 Found to https://shop.test/"},
+		"/explain?follow=true&url=http://shop.test/":                         {"302 Found to https://shop.test/", "Goes to shop/web/80."},
+		"/explain?url=https://closed.shop.test/":                             {"The gateway answers 503 Service Unavailable: there is no Secret shop/there-is-none."},
+		"/explain?url=https://shop.test/cart/":                               {"Goes to one of 2 backends, by weight."},
+		"/explain?url=https://admin.shop.test/&from=192.0.2.1":               {"The gateway answers 403 Forbidden"},
+		"/explain?url=https://x.team-b.test/&header=Accept:+a/b":             {"Goes to team-b/images/80."},
+		"/explain?url=https://admin.shop.test/&from=10.0.0.1":                {"The gateway answers 401"},
+		"/explain?url=https://admin.shop.test/&from=10.0.0.1&logged-in=root": {"Goes to shop/admin/8443/https."},
 	} {
 		var verdicts []string
 		page := s.page(address)
@@ -289,6 +291,11 @@ func TestExplainPage(t *testing.T) {
 	}
 	if text := textOf(s.page("/explain?url=https://x.team-b.test/&header=Accept:+a/b")); !strings.Contains(text, "Accept a/b") {
 		t.Error("what the asker has sent is not told")
+	}
+	for _, e := range elements(s.page("/explain?url=https://admin.shop.test/&logged-in=root"), "input") {
+		if attribute(e, "name") == "logged-in" && attribute(e, "value") != "root" {
+			t.Error("the form forgets who has logged in")
+		}
 	}
 }
 
