@@ -30,7 +30,8 @@ const (
 )
 
 // Asker asks the data planes of a cluster which backends failed requests lately: at the health port that each names in its
-// node's metadata, at the address that its stream comes from. A data plane that does not answer is left out.
+// node's metadata, at the address that its stream comes from. A data plane that does not answer is left out; the log says so,
+// since what it sees fail is then shown nowhere.
 type Asker struct {
 	proxies func() []xds.ProxyState
 	log     *slog.Logger
@@ -41,6 +42,8 @@ type Asker struct {
 	mu   sync.Mutex
 	seen []failing.Failure // guarded by mu
 	at   time.Time         // guarded by mu
+	// silent are the nodes that did not answer when they were asked last. It belongs to Run.
+	silent map[string]bool
 }
 
 // NewAsker makes an Asker for the proxies of a server; it asks nobody until Run.
@@ -92,6 +95,7 @@ func (a *Asker) ask(ctx context.Context) []failing.Failure {
 	group.SetLimit(askAtOnce)
 	var mu sync.Mutex
 	var answers [][]failing.Failure
+	silent := map[string]bool{}
 	for _, p := range a.proxies() {
 		at, ok := healthAddress(p)
 		if !ok {
@@ -99,17 +103,20 @@ func (a *Asker) ask(ctx context.Context) []failing.Failure {
 		}
 		group.Go(func() error {
 			answer, err := a.askOne(ctx, at)
-			if err != nil {
-				a.log.Debug("a data plane does not say what fails", "node", p.Node, "error", err)
-				return nil
-			}
 			mu.Lock()
 			defer mu.Unlock()
+			if err != nil {
+				if silent[p.Node] = true; !a.silent[p.Node] && ctx.Err() == nil {
+					a.log.Warn("a data plane does not say what fails, so the pages do not show it", "node", p.Node, "error", err)
+				}
+				return nil
+			}
 			answers = append(answers, answer)
 			return nil
 		})
 	}
 	_ = group.Wait() // None of them fails.
+	a.silent = silent
 	return failing.Merge(answers...)
 }
 

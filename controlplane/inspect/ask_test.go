@@ -3,7 +3,6 @@ package inspect
 import (
 	"context"
 	"encoding/json"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -37,6 +36,13 @@ func proxyAt(t *testing.T, server *httptest.Server) xds.ProxyState {
 	}}}}
 }
 
+func proxyNamed(t *testing.T, node string, server *httptest.Server) xds.ProxyState {
+	t.Helper()
+	p := proxyAt(t, server)
+	p.Node = node
+	return p
+}
+
 // TestAsker: what data planes say is one list; one that does not answer, or says anything else, costs no other's.
 func TestAsker(t *testing.T) {
 	says := func(body string) *httptest.Server {
@@ -59,10 +65,11 @@ func TestAsker(t *testing.T) {
 	elsewhere := httptest.NewServer(http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound))
 	t.Cleanup(elsewhere.Close)
 	proxies := []xds.ProxyState{
-		proxyAt(t, says(string(text))), proxyAt(t, says(string(text))), proxyAt(t, says("<html>")), proxyAt(t, gone), proxyAt(t, elsewhere),
+		proxyAt(t, says(string(text))), proxyAt(t, says(string(text))), proxyNamed(t, "page", says("<html>")), proxyNamed(t, "gone", gone), proxyNamed(t, "elsewhere", elsewhere),
 		{Address: "127.0.0.1"}, {},
 	}
-	a := NewAsker(xds.New(xds.Options{}), slog.New(slog.DiscardHandler))
+	log, logged := newLog()
+	a := NewAsker(xds.New(xds.Options{}), log)
 	a.proxies = func() []xds.ProxyState { return proxies }
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -87,6 +94,12 @@ func TestAsker(t *testing.T) {
 	got := a.Recent()
 	if len(got) != 1 || got[0].Count != 2 || got[0].Reason != "connection refused" || times.Load() != 1 {
 		t.Errorf("they said %v, in %d changes", got, times.Load())
+	}
+	cancel()
+	running.Wait()
+	a.ask(t.Context())
+	if said := strings.Count(logged.String(), "does not say what fails"); said != 3 {
+		t.Errorf("of three that do not answer the log says %d times, asked twice:\n%s", said, logged)
 	}
 }
 

@@ -142,7 +142,7 @@ func expected(p listedProxy) map[string]string {
 // settled are the proxies by node, once both have answered everything, and the stranger has refused something.
 func (u up) settled(t *testing.T) map[string]listedProxy {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; {
 		var all struct{ Proxies []listedProxy }
 		u.get(t, "/proxies", &all)
 		out, refuses, pending := map[string]listedProxy{}, false, 0

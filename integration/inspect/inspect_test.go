@@ -81,7 +81,6 @@ func TestEnvoyHasWhatCSDSSays(t *testing.T) {
 		if t.Failed() {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
 		if ctx.Err() != nil {
 			t.Errorf("CSDS says %v, and Envoy has %v", said, dumped)
 		}
