@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/postern-gateway/postern/controlplane/casetest/canary"
+	"github.com/postern-gateway/postern/controlplane/casetest/transcript"
 	"github.com/postern-gateway/postern/controlplane/inspect"
 )
 
@@ -36,7 +37,7 @@ func TestCanariesInALiveServer(t *testing.T) {
 	_, backendPort, _ := net.SplitHostPort(backend.Listener.Addr().String())
 	p := plantAll(t, backendPort)
 	https, at := freePort(t), freePort(t)
-	var out, errs lines
+	var out, errs transcript.Text
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
@@ -89,7 +90,7 @@ func TestCanariesInALiveServer(t *testing.T) {
 }
 
 // awaitServing waits until requests are answered.
-func awaitServing(t *testing.T, out *lines, ended chan error) {
+func awaitServing(t *testing.T, out *transcript.Text, ended chan error) {
 	t.Helper()
 	deadline := time.After(time.Minute)
 	for !strings.Contains(out.String(), `"event":"serving"`) {

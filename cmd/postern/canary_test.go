@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -21,6 +20,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/postern-gateway/postern/controlplane/casetest/canary"
+	"github.com/postern-gateway/postern/controlplane/casetest/transcript"
 	"github.com/postern-gateway/postern/controlplane/controller"
 	"github.com/postern-gateway/postern/controlplane/inspect"
 	"github.com/postern-gateway/postern/controlplane/logging"
@@ -150,24 +150,6 @@ func (p planted) flags() []string {
 	return []string{"-f", p.manifests, "--tls-cert-dir", p.certDir, "--upstream-ca", p.authority}
 }
 
-// lines is an output that others write while it is read.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // TestCanariesAreFound: the search finds each secret in each form, and the keys in the one output that holds them.
 func TestCanariesAreFound(t *testing.T) {
 	p := plantAll(t, "1")
@@ -239,7 +221,7 @@ func TestCanariesInCommands(t *testing.T) {
 // TestCanariesInLogs: a server and a data plane that tell all they can show no secret.
 func TestCanariesInLogs(t *testing.T) {
 	p := plantAll(t, freePort(t))
-	var log lines
+	var log transcript.Text
 	logger, err := (&logging.Config{Level: "debug", Format: "json"}).New(&log)
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/postern-gateway/postern/controlplane/casetest/transcript"
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/controlplane/xds"
 )
@@ -28,26 +28,8 @@ const (
 	testPassword = "correct horse"
 )
 
-// logText is a log that is read.
-type logText struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func newLog() (*slog.Logger, *logText) {
-	text := &logText{}
+func newLog() (*slog.Logger, *transcript.Text) {
+	text := &transcript.Text{}
 	return slog.New(slog.NewTextHandler(text, nil)), text
 }
 

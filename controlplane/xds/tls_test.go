@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/postern-gateway/postern/controlplane/authority"
+	"github.com/postern-gateway/postern/controlplane/casetest/transcript"
 	"github.com/postern-gateway/postern/dataplane/identity"
 )
 
@@ -64,30 +63,12 @@ type secured struct {
 	dir     string
 	address string
 	server  *Server
-	log     *logText
-}
-
-// logText is a log that a test reads.
-type logText struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+	log     *transcript.Text
 }
 
 func serveTLS(t testing.TB, ca *authority.CA) *secured {
 	t.Helper()
-	s := &secured{t: t, dir: filepath.Join(t.TempDir(), "server"), server: New(Options{}), log: &logText{}}
+	s := &secured{t: t, dir: filepath.Join(t.TempDir(), "server"), server: New(Options{}), log: &transcript.Text{}}
 	put(t, s.dir, issue(t, ca, authority.ControlPlane(""), testLife), ca)
 	folder, err := identity.Open(s.dir, identity.ControlPlane, slog.New(slog.NewTextHandler(s.log, nil)))
 	if err != nil {
