@@ -117,13 +117,18 @@ func (c *cluster) waitWatches(want ...string) {
 	}
 }
 
-// wait receives changes until the world is as it should be, and gives the last change.
+// wait receives changes until the world is as it should be, and gives the last change. It leaves none for the next wait:
+// a world is seen with its change, which need not have been received by then.
 func wait(t *testing.T, s *kube.Source, what string, ok func(w source.World, complete bool) bool) controller.Change {
 	t.Helper()
 	hang := time.After(hangMax)
 	var last controller.Change
 	for {
 		if w, complete := s.World(); ok(w, complete) {
+			select {
+			case last = <-s.Changes():
+			default:
+			}
 			return last
 		}
 		select {
