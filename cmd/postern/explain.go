@@ -102,8 +102,9 @@ func (e *explainFlags) ofServer(c *cobra.Command, request explain.Request) error
 	if e.follow {
 		query.Set(explain.KeyFollow, "true")
 	}
+	open, private := explain.Split(query)
 	var answer json.RawMessage
-	if err := server.Get(c.Context(), "/explain", query, &answer); err != nil {
+	if err := server.GetWith(c.Context(), "/explain", open, http.Header{explain.PrivateHeader: {private.Encode()}}, &answer); err != nil {
 		return err
 	}
 	// A later server may say more than is known here.

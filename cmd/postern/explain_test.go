@@ -1,73 +1,72 @@
 package main
 
 import (
-	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/postern-gateway/postern/controlplane/files"
-	"github.com/postern-gateway/postern/controlplane/inspect/client"
+	"github.com/spf13/cobra"
+
+	"github.com/postern-gateway/postern/controlplane/controller"
+	"github.com/postern-gateway/postern/controlplane/inspect"
 	"github.com/postern-gateway/postern/controlplane/options"
-	"github.com/postern-gateway/postern/translator"
-	"github.com/postern-gateway/postern/translator/explain"
+	"github.com/postern-gateway/postern/controlplane/xds"
 )
 
-// liveServer answers /explain as a live server does: by the parser and the engine that the command has too.
-func liveServer(t *testing.T) *httptest.Server {
+// liveServer is the inspection address, below /postern, of a process that serves manifests by flags. What is asked of it goes
+// by asked, which may be nil.
+func liveServer(t *testing.T, manifests string, asked func(*http.Request), flags ...string) *httptest.Server {
 	t.Helper()
-	in := input{paths: []string{example}}
-	state, err := files.Read(in.paths, files.Options{})
+	c := &cobra.Command{}
+	var in input
+	in.register(c)
+	in.paths = []string{manifests}
+	if err := c.Flags().Parse(flags); err != nil {
+		t.Fatal(err)
+	}
+	read, err := in.translate(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.register(command())
-	settings, err := in.options.Settings()
+	snapshot, err := controller.Snapshot(nil, read.result)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := options.EnsureCertificate(&settings); err != nil {
-		t.Fatal(err)
-	}
-	result := translator.Translate(state.World(), settings)
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /postern/explain", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		encoder := json.NewEncoder(w)
-		encoder.SetEscapeHTML(false)
-		request, err := explain.ParseQuery(r.URL.Query())
-		follow, _ := explain.Follows(r.URL.Query())
-		request.At = time.Now()
-		var answer any
-		switch {
-		case err != nil:
-		case follow:
-			answer, err = explain.Follow(result.Gateway, result.Diagnostics, request)
-		default:
-			answer, err = explain.Explain(result.Gateway, result.Diagnostics, request)
+	inspector := inspect.New(inspect.Config{Server: xds.New(xds.Options{Log: slog.New(slog.DiscardHandler)}), Flags: read.flags})
+	inspector.Published(controller.Publication{Snapshot: snapshot, World: read.world, Result: read.result})
+	server := httptest.NewServer(http.StripPrefix("/postern", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked != nil {
+			asked(r)
 		}
-		if err != nil {
-			w.WriteHeader(http.StatusBadRequest)
-			answer = client.Refusal{Error: err.Error()}
-		}
-		if err := encoder.Encode(answer); err != nil {
-			t.Error(err)
-		}
-	})
-	server := httptest.NewServer(mux)
+		inspector.Handler().ServeHTTP(w, r)
+	})))
 	t.Cleanup(server.Close)
 	return server
 }
 
-// TestExplainOfServer: a live server's answer is that of its files, as text and as JSON, followed or not.
+// TestExplainOfServer: a live server's answer is that of its files, as text and as JSON, followed or not. No URL on the way has
+// a header of the request that is asked about, or its certificate: others may log it.
 func TestExplainOfServer(t *testing.T) {
-	server := liveServer(t).URL + "/postern"
+	pair, err := options.SelfSigned()
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := filepath.Join(t.TempDir(), "alice.pem")
+	if err := os.WriteFile(certificate, pair.Chain, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := liveServer(t, example, func(r *http.Request) {
+		if u := r.URL.String(); !strings.Contains(u, "node") || strings.Contains(u, "s3cr3t") || strings.Contains(u, "CERTIFICATE") {
+			t.Errorf("asked for is %s", u)
+		}
+	}).URL + "/postern"
 	for _, args := range [][]string{
-		{"http://node/k8s/app"}, {"https://node/k8s", "-X", "POST", "-H", "Cookie: a=b", "--from", "10.0.0.9", "--http2", "--sni", "-"},
+		{"http://node/k8s/app"}, {"https://node/k8s", "-X", "POST", "-H", "Cookie: a=s3cr3t; b=%3D+ü", "-H", "X-A: 1&2", "--from", "10.0.0.9", "--http2", "--sni", "-"},
+		{"https://node/k8s", "--client-cert", certificate},
 		{"--follow", "http://node/k8s"}, {"-o", "json", "http://node/catalog/"}, {"-o", "json", "--follow", "http://node/k8s"},
 	} {
 		ofFiles, _, err := run(t, "", append([]string{"explain", "-f", example}, args...)...)
@@ -93,7 +92,7 @@ func withoutTimes(text string) string {
 }
 
 func TestExplainMistakes(t *testing.T) {
-	server := liveServer(t).URL
+	server := liveServer(t, example, nil).URL
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(`{"request": 1}`))

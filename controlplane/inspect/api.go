@@ -2,7 +2,9 @@ package inspect
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/postern-gateway/postern/translator/explain"
 	"github.com/postern-gateway/postern/translator/model"
@@ -30,10 +32,28 @@ func Patterns() []string {
 	return out
 }
 
+// question is what explain is asked: the query, and what came beside it.
+func question(r *http.Request) (url.Values, error) {
+	q := r.URL.Query()
+	q.Del("format")
+	for _, text := range r.Header.Values(explain.PrivateHeader) {
+		private, err := url.ParseQuery(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s is not written as a query", explain.PrivateHeader)
+		}
+		for key, values := range private {
+			q[key] = append(q[key], values...)
+		}
+	}
+	return q, nil
+}
+
 // serveExplain asks about the request in the query.
 func serveExplain(v View, r *http.Request) (any, error) {
-	query := r.URL.Query()
-	query.Del("format")
+	query, err := question(r)
+	if err != nil {
+		return nil, badRequest{err}
+	}
 	request, err := explain.ParseQuery(query)
 	if err != nil {
 		return nil, badRequest{err}

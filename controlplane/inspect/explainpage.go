@@ -105,8 +105,10 @@ type backendTold struct {
 const candidatesShown = 10
 
 func explainView(v View, r *http.Request) (any, error) {
-	query := r.URL.Query()
-	query.Del("format")
+	query, err := question(r)
+	if err != nil {
+		return nil, badRequest{err}
+	}
 	p := explainPage{Asked: asked{
 		URL: strings.TrimSpace(query.Get(explain.KeyURL)), Method: query.Get(explain.KeyMethod), Header: strings.Join(query[explain.KeyHeader], "\n"),
 		From: query.Get(explain.KeyFrom), SNI: query.Get(explain.KeySNI), TLS: query.Get(explain.KeyTLS), User: query.Get(explain.KeyUser),

@@ -37,6 +37,23 @@ const (
 
 var keys = []string{KeyURL, KeyMethod, KeyHeader, KeyFrom, KeySNI, KeyTLS, KeyHTTP2, KeyCertificate, KeyUser, KeyFollow}
 
+// PrivateHeader is the header of a question over HTTP that carries, written as a query, what may not stand in the URL.
+const PrivateHeader = "Postern-Question"
+
+// Split parts a query into what may stand in a URL and what belongs into PrivateHeader: whoever passes a URL on may log it,
+// and headers and certificates can be credentials.
+func Split(q url.Values) (open, private url.Values) {
+	open, private = url.Values{}, url.Values{}
+	for key, values := range q {
+		into := open
+		if key == KeyHeader || key == KeyCertificate {
+			into = private
+		}
+		into[key] = values
+	}
+	return open, private
+}
+
 // Mistake is what is wrong with one value of a query.
 type Mistake struct {
 	// Key is one of the keys, or the one that is none.

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -45,7 +46,12 @@ type Client struct {
 // Get asks for the JSON of a path below the server's address, with a query, and decodes it into a value. The error says
 // in a sentence what went wrong, and what to do where something can be done.
 func (c *Client) Get(ctx context.Context, path string, query url.Values, into any) error {
-	answer, err := c.get(ctx, path, query)
+	return c.GetWith(ctx, path, query, nil, into)
+}
+
+// GetWith is Get with headers of its own, for what a URL, which others may log, is not to hold.
+func (c *Client) GetWith(ctx context.Context, path string, query url.Values, header http.Header, into any) error {
+	answer, err := c.get(ctx, path, query, header)
 	if err != nil {
 		return err
 	}
@@ -63,7 +69,7 @@ func (c *Client) String() string {
 	return c.base.String()
 }
 
-func (c *Client) get(ctx context.Context, path string, query url.Values) ([]byte, error) {
+func (c *Client) get(ctx context.Context, path string, query url.Values, header http.Header) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	u := *c.base.JoinPath(path)
@@ -72,6 +78,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) ([]byte
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", c, err)
 	}
+	maps.Copy(r.Header, header)
 	r.Header.Set("Accept", "application/json")
 	if c.authorization != "" {
 		r.Header.Set("Authorization", c.authorization)
