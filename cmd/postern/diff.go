@@ -88,33 +88,43 @@ func (d *differ) checkCluster(args []string) error {
 	return nil
 }
 
-// compared is one side, and what of it was made up here because its manifests do not say it.
+// compared is one side.
 type compared struct {
 	diff.Side
+	// flags are those by which a model was made elsewhere, nil where objects are translated here.
+	flags options.Flags
+	// What of it was made up here because its manifests do not say it:
 	// certificate says that the default certificate was made up, trust that the CAs of backends are this machine's.
 	certificate, trust bool
 }
 
 // sides reads both. What was made up for one is as it is on the other, so that it makes no difference.
 func (d *differ) sides(c *cobra.Command, args []string) (a, b diff.Side, err error) {
-	settings, err := d.options.Settings()
-	if err != nil {
-		return a, b, err
-	}
-	selfSigned, err := options.EnsureCertificate(&settings)
-	if err != nil {
-		return a, b, err
-	}
 	var both [2]compared
 	for i, arg := range args {
-		if both[i], err = d.side(c, arg, settings); err != nil {
+		if both[i], err = d.made(c, arg); err != nil {
 			return a, b, err
 		}
-		both[i].certificate = both[i].certificate && selfSigned
+	}
+	for i, arg := range args {
+		if made := both[1-i]; both[i].flags == nil && made.flags != nil {
+			if err := d.adopt(c, arg, args[1-i], made.flags); err != nil {
+				return a, b, err
+			}
+		}
+	}
+	for i, arg := range args {
+		if both[i].flags != nil {
+			continue
+		}
+		if both[i], err = d.translated(c, arg); err != nil {
+			return a, b, err
+		}
 	}
 	for i := range both {
 		own, other := &both[i], both[1-i]
-		if own.certificate && !other.certificate {
+		// Of two that were made up, one is taken.
+		if own.certificate && (!other.certificate || i == 1) {
 			own.Gateway.Default = other.Gateway.Default
 		}
 		if own.trust && !other.trust {
@@ -127,8 +137,8 @@ func (d *differ) sides(c *cobra.Command, args []string) (a, b diff.Side, err err
 	return both[0].Side, both[1].Side, nil
 }
 
-// side reads what an argument names.
-func (d *differ) side(c *cobra.Command, arg string, settings translator.Settings) (compared, error) {
+// made is the side of a model that somebody else has made: a live server's, or a bootstrap's. Others have no flags.
+func (d *differ) made(c *cobra.Command, arg string) (compared, error) {
 	switch {
 	case arg == wordLive:
 		asked, done, err := d.cluster.open(c, &d.server)
@@ -136,22 +146,46 @@ func (d *differ) side(c *cobra.Command, arg string, settings translator.Settings
 			return compared{}, err
 		}
 		defer done()
-		g, err := served(c.Context(), asked)
-		return compared{Side: diff.Side{Gateway: g}}, err
+		return served(c.Context(), asked)
 	case strings.Contains(arg, "://"):
 		asked, err := d.server.At(arg).Client()
 		if err != nil {
 			return compared{}, err
 		}
-		g, err := served(c.Context(), asked)
-		return compared{Side: diff.Side{Gateway: g}}, err
+		return served(c.Context(), asked)
 	}
-	if text, is := bootstrap(arg); is {
-		g, err := static.ReadModel(text)
-		if err != nil {
-			return compared{}, fmt.Errorf("%s: %w", arg, err)
-		}
-		return compared{Side: diff.Side{Gateway: g}}, nil
+	text, is := bootstrap(arg)
+	if !is {
+		return compared{}, nil
+	}
+	g, flags, err := static.ReadModel(text)
+	if err != nil {
+		return compared{}, fmt.Errorf("%s: %w", arg, err)
+	}
+	return compared{Side: diff.Side{Gateway: g}, flags: flags}, nil
+}
+
+// adopt has objects read under the flags of what they are compared with, where the command line says nothing else.
+func (d *differ) adopt(c *cobra.Command, arg, from string, flags options.Flags) error {
+	adopted, err := options.Adopt(c.Flags(), flags)
+	if err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+	if len(adopted) > 0 {
+		tell(c.ErrOrStderr(), []string{fmt.Sprintf("%s is read by the flags of %s: %s", arg, from, strings.Join(adopted, " "))})
+	}
+	return nil
+}
+
+// translated is the side of objects, under the flags.
+func (d *differ) translated(c *cobra.Command, arg string) (compared, error) {
+	settings, err := d.options.Settings()
+	if err != nil {
+		return compared{}, err
+	}
+	selfSigned, err := options.EnsureCertificate(&settings)
+	if err != nil {
+		return compared{}, err
 	}
 	objects, err := d.objects(c, arg, settings)
 	if err != nil {
@@ -160,7 +194,7 @@ func (d *differ) side(c *cobra.Command, arg string, settings translator.Settings
 	g := objects.result.Gateway
 	return compared{
 		Side:        diff.Side{Gateway: g, Diagnostics: objects.result.Diagnostics},
-		certificate: g.Default == settings.Resolve.DefaultCertificate, trust: d.options.UpstreamCA == "",
+		certificate: selfSigned && g.Default == settings.Resolve.DefaultCertificate, trust: d.options.UpstreamCA == "",
 	}, nil
 }
 
@@ -184,17 +218,21 @@ func bootstrap(path string) ([]byte, bool) {
 	return text, err == nil && static.IsBootstrap(text)
 }
 
-// served asks a server for its model.
-func served(ctx context.Context, server *client.Client) (model.Gateway, error) {
+// served asks a server for its model, and the flags by which it serves.
+func served(ctx context.Context, server *client.Client) (compared, error) {
 	var text json.RawMessage
 	if err := server.Get(ctx, "/model", nil, &text); err != nil {
-		return model.Gateway{}, err
+		return compared{}, err
 	}
 	g, err := model.Decode(text)
 	if err != nil {
-		return model.Gateway{}, fmt.Errorf("%s: %w", server, err)
+		return compared{}, fmt.Errorf("%s: %w", server, err)
 	}
-	return g, nil
+	var settings struct{ Flags options.Flags }
+	if err := server.Get(ctx, "/settings", nil, &settings); err != nil {
+		return compared{}, err
+	}
+	return compared{Side: diff.Side{Gateway: g}, flags: settings.Flags}, nil
 }
 
 // printedDiff is what programs read.

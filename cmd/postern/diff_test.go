@@ -9,9 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/postern-gateway/postern/controlplane/static"
-	"github.com/postern-gateway/postern/translator/model"
 )
 
 // shop is a manifest of one Ingress to a Service, whose endpoints are elsewhere.
@@ -100,6 +97,13 @@ func TestDiffBootstrap(t *testing.T) {
 	if out, code, err := exit(t, "", "diff", file, manifestFile(t, shop("web-v2"))); code != 1 || !strings.Contains(out, "goes elsewhere") {
 		t.Errorf("%d, %v:\n%s", code, err, out)
 	}
+	enforced := filepath.Join(t.TempDir(), "envoy.yaml")
+	if _, errs, err := run(t, "", "translate", "-f", a, "--https-enforced", "-o", "bootstrap", "--to", enforced); err != nil {
+		t.Fatal(err, errs)
+	}
+	if out, code, err := exit(t, "", "diff", enforced, a); code != 0 || !strings.Contains(out, "--https-enforced=true") {
+		t.Errorf("%d, %v:\n%s", code, err, out)
+	}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -116,38 +120,50 @@ func TestDiffBootstrap(t *testing.T) {
 	}
 }
 
-// TestDiffLive: a server's model is compared as it is, though it has a made-up certificate of its own, and CAs of its own.
+// TestDiffLive: manifests are read by the flags of the server that they are compared with, but for what the command line says;
+// what either made up, its certificate, makes no difference.
 func TestDiffLive(t *testing.T) {
+	manifests, other := manifestFile(t, shop("web")), manifestFile(t, shop("web-v2"))
+	flags := []string{"--http=0.0.0.0:8080", "--https=0.0.0.0:8443", "--https-public-port=443", "--https-enforced", "--trusted-proxies=10.0.0.0/8,192.0.2.1"}
+	url := liveServer(t, manifests, nil, flags...).URL + "/postern"
+	for _, tt := range []struct {
+		args []string
+		code int
+		want []string
+	}{
+		{[]string{url, manifests}, 0, []string{"no difference", manifests + " is read by the flags of " + url + ": " + strings.Join(flags[:1], ""), "--https-enforced=true --https-public-port=443 --trusted-proxies=10.0.0.0/8,192.0.2.1"}},
+		{[]string{manifests, url}, 0, []string{"no difference"}},
+		{[]string{url, other}, 1, []string{"1 change: 1 goes elsewhere"}},
+		{[]string{url, manifests, "--https-enforced=false"}, 1, []string{"1 other policy"}},
+		{[]string{url, url}, 0, []string{"no difference"}},
+	} {
+		out, code, err := exit(t, "", append([]string{"diff"}, tt.args...)...)
+		if code != tt.code {
+			t.Errorf("%q: %d, %v:\n%s", tt.args, code, err, out)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%q: want %q in\n%s", tt.args, want, out)
+			}
+		}
+	}
+}
+
+// TestDiffOtherVersion: a flag that is not known here is told of, and nothing is compared without it.
+func TestDiffOtherVersion(t *testing.T) {
 	manifests := manifestFile(t, shop("web"))
-	serve := func(g model.Gateway) string {
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path != "/model" {
-				http.NotFound(w, r)
-				return
-			}
+	server := liveServer(t, manifests, nil)
+	later := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/settings" {
 			w.Header().Set("Content-Type", "application/json")
-			if _, err := w.Write(model.Encode(g)); err != nil {
-				t.Error(err)
-			}
-		}))
-		t.Cleanup(s.Close)
-		return s.URL
-	}
-	file := filepath.Join(t.TempDir(), "envoy.yaml")
-	if _, errs, err := run(t, "", "translate", "-f", manifests, "-o", "bootstrap", "--to", file); err != nil {
-		t.Fatal(err, errs)
-	}
-	text, _ := bootstrap(file)
-	g, err := static.ReadModel(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.Edge.UpstreamTrust = []byte("the CAs of another system")
-	url := serve(g)
-	if out, code, err := exit(t, "", "diff", url, manifests); code != 0 {
-		t.Errorf("%d, %v:\n%s", code, err, out)
-	}
-	if out, code, err := exit(t, "", "diff", url, manifestFile(t, shop("web-v2"))); code != 1 || !strings.Contains(out, "1 change: 1 goes elsewhere") {
+			_, _ = w.Write([]byte(`{"flags": {"http": ["127.0.0.1:8080"], "teleport": ["on"]}}`))
+			return
+		}
+		r.URL.Path = "/postern" + r.URL.Path
+		server.Config.Handler.ServeHTTP(w, r)
+	}))
+	defer later.Close()
+	if out, code, err := exit(t, "", "diff", later.URL, manifests); code != 2 || err == nil || !strings.Contains(err.Error(), "--teleport, which is not known here") {
 		t.Errorf("%d, %v:\n%s", code, err, out)
 	}
 }

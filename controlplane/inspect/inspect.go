@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/postern-gateway/postern/controlplane/controller"
+	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/controlplane/xds"
 	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/translator/model"
@@ -21,6 +22,8 @@ type Config struct {
 	Server *xds.Server
 	// Failing gives the backends that failed requests lately; nil where nobody tells of them. It must not block.
 	Failing func() []failing.Failure
+	// Flags are those that decide what is served.
+	Flags options.Flags
 	// Version is of the binary.
 	Version string
 	Log     *slog.Logger
@@ -125,7 +128,7 @@ func (i *Inspector) published() (View, bool) {
 		return View{}, false
 	}
 	return View{
-		Publication: i.latest.Publication, At: i.latest.at, Earlier: i.earlier, Version: i.config.Version, ages: i.ages, lazy: i.latest.lazy,
+		Publication: i.latest.Publication, At: i.latest.at, Earlier: i.earlier, Flags: i.config.Flags, Version: i.config.Version, ages: i.ages, lazy: i.latest.lazy,
 	}, true
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/postern-gateway/postern/controlplane/controller"
+	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/controlplane/xds"
 	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/translator/diag"
@@ -37,6 +38,8 @@ type View struct {
 	Proxies []xds.ProxyState
 	// Failing are the backends that failed requests lately, by the name of the Backend.
 	Failing map[string]failing.Failure
+	// Flags are those that decide what is served.
+	Flags   options.Flags
 	Now     time.Time
 	Version string
 	ages    ages

@@ -17,5 +17,6 @@ func webPages() []page {
 		{pattern: "/report", template: "report", data: reportData, view: reportHTML},
 		{pattern: reportFilePath, file: reportFile},
 		{pattern: "/diff", template: "diff", data: diffData},
+		{pattern: "/settings", template: "settings", data: settingsData},
 	}
 }

@@ -3,6 +3,8 @@ package options_test
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,4 +97,49 @@ func settings(t *testing.T, o options.Options) translator.Settings {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// TestAdopt: a server's flags are taken as they are there, but for those that were given, and those that name files.
+func TestAdopt(t *testing.T) {
+	elsewhere := options.Options{}
+	server := pflag.NewFlagSet("server", pflag.ContinueOnError)
+	elsewhere.Register(server)
+	server.VisitAll(func(f *pflag.Flag) {
+		other := map[string]string{"bool": "true", "uint16": "7", "string": "other", "stringSlice": "one,two", "stringArray": "a,b"}[f.Value.Type()]
+		if f.DefValue == other {
+			other = "false"
+		}
+		if err := server.Set(f.Name, other); err != nil {
+			t.Fatal(err)
+		}
+	})
+	var here options.Options
+	own := pflag.NewFlagSet("own", pflag.ContinueOnError)
+	here.Register(own)
+	if err := own.Parse([]string{"--access-log=json"}); err != nil {
+		t.Fatal(err)
+	}
+	adopted, err := options.Adopt(own, elsewhere.Flags())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := elsewhere
+	want.AccessLog, want.TLSCertDir, want.UpstreamCA = "json", "", ""
+	if !reflect.DeepEqual(here, want) {
+		t.Errorf("the flags are\n%+v, want\n%+v", here, want)
+	}
+	if n := len(elsewhere.Flags()) - 3; len(adopted) != n || !slices.Contains(adopted, "--external-name=one,two") {
+		t.Errorf("%d are told of, of %d: %q", len(adopted), n, adopted)
+	}
+	if again, err := options.Adopt(own, elsewhere.Flags()); err != nil || again != nil {
+		t.Errorf("adopted again they are %q, %v", again, err)
+	}
+	for words, flags := range map[string]options.Flags{
+		"--teleport, which is not known here": {"teleport": {"on"}}, "--http-public-port, which is not understood here": {"http-public-port": {"x"}},
+		"--http, which is not understood here: 2 values": {"http": {"a", "b"}},
+	} {
+		if _, err := options.Adopt(own, flags); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%v: %v", flags, err)
+		}
+	}
 }

@@ -6,11 +6,13 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
+	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/translator/model"
 )
 
@@ -25,12 +27,18 @@ const (
 	modelMax = 512 << 20
 )
 
-// WithModel is a File with the model that it was made of behind it.
-func WithModel(file []byte, g model.Gateway) ([]byte, error) {
+// behind is what stands behind a file, as JSON.
+type behind struct {
+	Flags options.Flags   `json:"flags"`
+	Model json.RawMessage `json:"model"`
+}
+
+// WithModel is a File with the model that it was made of behind it, and the flags by which.
+func WithModel(file []byte, g model.Gateway, flags options.Flags) ([]byte, error) {
 	var packed bytes.Buffer
 	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
 	if err == nil {
-		_, err = w.Write(model.Encode(g))
+		err = json.NewEncoder(w).Encode(behind{Flags: flags, Model: model.Encode(g)})
 		err = errors.Join(err, w.Close())
 	}
 	if err != nil {
@@ -53,31 +61,46 @@ func IsBootstrap(text []byte) bool {
 	return bytes.HasPrefix(text, []byte("# "+title)) || bytes.Contains(text, []byte("\nstatic_resources:"))
 }
 
-// ReadModel reads the model behind a file. The error says in a sentence why there is none, or why it is not that of the file.
-func ReadModel(text []byte) (model.Gateway, error) {
-	file, behind, found := bytes.Cut(text, []byte(modelNote))
-	if !found {
-		return model.Gateway{}, errors.New("it has no model to compare: it was written by an earlier Postern, or lost its last lines; write it anew by postern translate -o bootstrap")
+// ReadModel reads the model behind a file, and the flags by which it was made. The error says in a sentence why there is
+// none, or why it is not that of the file.
+func ReadModel(text []byte) (model.Gateway, options.Flags, error) {
+	form, err := unpack(text)
+	if err != nil {
+		return model.Gateway{}, nil, err
 	}
-	wrote, packed, ok := strings.Cut(string(behind), "\n")
+	var b behind
+	if err := json.Unmarshal(form, &b); err != nil {
+		return model.Gateway{}, nil, fmt.Errorf("read its model: %w", err)
+	}
+	g, err := model.Decode(b.Model)
+	return g, b.Flags, err
+}
+
+// unpack is what stands behind a file, where it belongs to it.
+func unpack(text []byte) ([]byte, error) {
+	file, rest, found := bytes.Cut(text, []byte(modelNote))
+	if !found {
+		return nil, errors.New("it has no model to compare: it was written by an earlier Postern, or lost its last lines; write it anew by postern translate -o bootstrap")
+	}
+	wrote, packed, ok := strings.Cut(string(rest), "\n")
 	wrote, hasSum := strings.CutPrefix(wrote, sumLine)
 	packed = strings.ReplaceAll(strings.ReplaceAll(packed, modelLine, ""), "\n", "")
 	if !ok || !hasSum || wrote != sum(file, packed) {
-		return model.Gateway{}, errors.New("it was edited after it was written, so that its model is not what Envoy does: write it anew by postern translate -o bootstrap")
+		return nil, errors.New("it was edited after it was written, so that its model is not what Envoy does: write it anew by postern translate -o bootstrap")
 	}
 	b, err := base64.StdEncoding.DecodeString(packed)
 	if err != nil {
-		return model.Gateway{}, fmt.Errorf("read its model: %w", err)
+		return nil, fmt.Errorf("read its model: %w", err)
 	}
 	r, err := gzip.NewReader(bytes.NewReader(b))
 	if err != nil {
-		return model.Gateway{}, fmt.Errorf("unpack its model: %w", err)
+		return nil, fmt.Errorf("unpack its model: %w", err)
 	}
 	form, err := io.ReadAll(io.LimitReader(r, modelMax))
 	if err != nil {
-		return model.Gateway{}, fmt.Errorf("unpack its model: %w", err)
+		return nil, fmt.Errorf("unpack its model: %w", err)
 	}
-	return model.Decode(form)
+	return form, nil
 }
 
 // sum is equal for equal files with equal models.

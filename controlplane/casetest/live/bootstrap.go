@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/postern-gateway/postern/controlplane/casetest"
+	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/controlplane/static"
 	"github.com/postern-gateway/postern/controlplane/xds"
 	"github.com/postern-gateway/postern/dataplane"
@@ -98,7 +99,7 @@ func (j *bootstrapJudge) Publish(r translator.Result) error {
 	}
 	text, err := static.File(file)
 	if err == nil {
-		text, err = static.WithModel(text, r.Gateway)
+		text, err = static.WithModel(text, r.Gateway, options.Flags{})
 	}
 	if err != nil {
 		return err
