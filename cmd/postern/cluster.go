@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -18,6 +20,7 @@ import (
 	"github.com/postern-gateway/postern/controlplane/kube"
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/diag"
+	"github.com/postern-gateway/postern/translator/source"
 )
 
 // clusterFlags are kubectl's flags that say which cluster is read, as whom, and which part of it.
@@ -85,6 +88,11 @@ func (f *clusterFlags) namespace() (string, error) {
 	if f.all {
 		return "", nil
 	}
+	return f.applies()
+}
+
+// applies is the namespace into which objects go that name none, as for kubectl apply.
+func (f *clusterFlags) applies() (string, error) {
 	namespace, _, err := f.kubectl.ToRawKubeConfigLoader().Namespace()
 	if err != nil {
 		return "", f.unreadable(err)
@@ -94,40 +102,65 @@ func (f *clusterFlags) namespace() (string, error) {
 
 // read reads the cluster once and translates it as its control plane would, were it started by the same flags.
 func (f *clusterFlags) read(c *cobra.Command, s translator.Settings) (translated, error) {
-	if err := f.exists(); err != nil {
+	r, err := f.list(c, s)
+	if err != nil {
 		return translated{}, err
+	}
+	return r.translate(c.Context(), s, source.World{})
+}
+
+// clusterReading is what was read of a cluster: what is listed at once, what is referred to as it is found.
+type clusterReading struct {
+	flags  *clusterFlags
+	reader kube.Reader
+	kube.Reading
+	at time.Time
+}
+
+// list reads what routing needs as a whole.
+func (f *clusterFlags) list(c *cobra.Command, s translator.Settings) (*clusterReading, error) {
+	if err := f.exists(); err != nil {
+		return nil, err
 	}
 	namespace, err := f.namespace()
 	if err != nil {
-		return translated{}, err
+		return nil, err
 	}
 	config, err := f.kubectl.ToRESTConfig()
 	if err != nil {
-		return translated{}, f.unreadable(err)
+		return nil, f.unreadable(err)
 	}
 	client, err := kubernetes.NewForConfig(kube.Configured(config, "postern/"+builtOf().Version))
 	if err != nil {
-		return translated{}, fmt.Errorf("make a client for %s: %w", config.Host, err)
+		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
 	}
-	reader := kube.Reader{Client: client, Namespace: namespace, Nodes: len(s.Resolve.ExternalNames.Suffixes) > 0}
-	reading, err := reader.Read(c.Context())
-	if err != nil {
-		return translated{}, f.readError(err)
+	r := &clusterReading{
+		flags: f, at: time.Now(),
+		reader: kube.Reader{Client: client, Namespace: namespace, Nodes: len(s.Resolve.ExternalNames.Suffixes) > 0},
 	}
+	if r.Reading, err = r.reader.Read(c.Context()); err != nil {
+		return nil, f.readError(err)
+	}
+	return r, nil
+}
+
+// translate translates the cluster, with objects applied to it. It keeps what it reads meanwhile.
+func (r *clusterReading) translate(ctx context.Context, s translator.Settings, applied source.World) (translated, error) {
 	for {
 		// Behind a Secret or a ConfigMap others may be referred to.
-		result := translator.Translate(reading.World, s)
-		after, more, err := reader.Look(c.Context(), reading, result.Gateway.References)
+		world := r.World.Apply(applied, r.at)
+		result := translator.Translate(world, s)
+		after, more, err := r.reader.Look(ctx, r.Reading, result.Gateway.References)
 		if err != nil {
-			return translated{}, f.readError(err)
+			return translated{}, r.flags.readError(err)
 		}
 		if !more {
-			if reading.EndpointsDenied() {
+			if r.EndpointsDenied() {
 				result.Diagnostics = slices.DeleteFunc(result.Diagnostics, func(d diag.D) bool { return d.Code == diag.CodeNoEndpoints })
 			}
-			return translated{world: reading.World, result: result, namespace: namespace, caveats: caveats(reading), place: f.place()}, nil
+			return translated{world: world, result: result, namespace: r.reader.Namespace, caveats: caveats(r.Reading), place: r.flags.place()}, nil
 		}
-		reading = after
+		r.Reading = after
 	}
 }
 

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -14,10 +11,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/inspect/client"
 	"github.com/postern-gateway/postern/controlplane/options"
-	"github.com/postern-gateway/postern/controlplane/static"
-	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/diff"
-	"github.com/postern-gateway/postern/translator/model"
 )
 
 // diffName is the command whose exit codes are those of kubectl diff.
@@ -40,7 +34,7 @@ Exit code 0: no difference; 1: there are some; 2: they could not be compared.`,
   git show HEAD:ingress.yaml | postern diff - ingress.yaml
   postern diff http://127.0.0.1:8079 manifests/ --ignore-endpoints
   postern diff envoy.yaml manifests/ -o json
-  postern diff cluster manifests/ --ignore-endpoints
+  postern diff --apply cluster new-ingress.yaml
   postern diff live cluster`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
@@ -48,6 +42,9 @@ Exit code 0: no difference; 1: there are some; 2: they could not be compared.`,
 				return fmt.Errorf("name two sides, each a file, a folder, - or a URL; not %d", len(args))
 			case args[0] == "-" && args[1] == "-":
 				return errors.New("standard input can be one side only")
+			}
+			if err := d.checkApply(args); err != nil {
+				return err
 			}
 			return d.checkCluster(args)
 		},
@@ -65,6 +62,7 @@ Exit code 0: no difference; 1: there are some; 2: they could not be compared.`,
 	d.server.RegisterTrust(c.Flags())
 	c.Flags().BoolVar(&d.endpoints, "endpoints", false, "tell which addresses of endpoints are others, too")
 	c.Flags().BoolVar(&d.ignoreEndpoints, "ignore-endpoints", false, "take every Service as having endpoints, as for manifests without EndpointSlices")
+	c.Flags().BoolVar(&d.apply, "apply", false, "B is A once the objects of B's manifests were applied to it: what they do not name stays")
 	outputFlag(c, &output, formatText, formatJSON)
 	return c
 }
@@ -75,10 +73,31 @@ type differ struct {
 	cluster                    clusterFlags
 	server                     client.Flags
 	endpoints, ignoreEndpoints bool
+	apply                      bool
 }
 
 // wordCluster is the side of the cluster's objects.
 const wordCluster = "cluster"
+
+// checkApply refuses sides that have no objects, or none that can be applied.
+func (d *differ) checkApply(args []string) error {
+	if !d.apply {
+		return nil
+	}
+	if to := args[0]; isMade(to) {
+		return fmt.Errorf("--apply: %s has no objects that others could be applied to, only what became of them: name %s, a file or a folder", to, wordCluster)
+	}
+	if of := args[1]; of == wordCluster || isMade(of) {
+		return fmt.Errorf("--apply: %s is no manifests to apply: name a file, a folder or -", of)
+	}
+	return nil
+}
+
+// isMade says whether a side is a model, and no objects.
+func isMade(arg string) bool {
+	_, is := bootstrap(arg)
+	return is || arg == wordLive || strings.Contains(arg, "://")
+}
 
 // checkCluster refuses flags of a cluster that neither side is of.
 func (d *differ) checkCluster(args []string) error {
@@ -86,153 +105,6 @@ func (d *differ) checkCluster(args []string) error {
 		return fmt.Errorf("%s is for the sides %s and %s, and neither is given", given[0], wordCluster, wordLive)
 	}
 	return nil
-}
-
-// compared is one side.
-type compared struct {
-	diff.Side
-	// flags are those by which a model was made elsewhere, nil where objects are translated here.
-	flags options.Flags
-	// What of it was made up here because its manifests do not say it:
-	// certificate says that the default certificate was made up, trust that the CAs of backends are this machine's.
-	certificate, trust bool
-}
-
-// sides reads both. What was made up for one is as it is on the other, so that it makes no difference.
-func (d *differ) sides(c *cobra.Command, args []string) (a, b diff.Side, err error) {
-	var both [2]compared
-	for i, arg := range args {
-		if both[i], err = d.made(c, arg); err != nil {
-			return a, b, err
-		}
-	}
-	for i, arg := range args {
-		if made := both[1-i]; both[i].flags == nil && made.flags != nil {
-			if err := d.adopt(c, arg, args[1-i], made.flags); err != nil {
-				return a, b, err
-			}
-		}
-	}
-	for i, arg := range args {
-		if both[i].flags != nil {
-			continue
-		}
-		if both[i], err = d.translated(c, arg); err != nil {
-			return a, b, err
-		}
-	}
-	for i := range both {
-		own, other := &both[i], both[1-i]
-		// Of two that were made up, one is taken.
-		if own.certificate && (!other.certificate || i == 1) {
-			own.Gateway.Default = other.Gateway.Default
-		}
-		if own.trust && !other.trust {
-			own.Gateway.Edge.UpstreamTrust = other.Gateway.Edge.UpstreamTrust
-		}
-		if d.ignoreEndpoints {
-			own.Side = own.Served()
-		}
-	}
-	return both[0].Side, both[1].Side, nil
-}
-
-// made is the side of a model that somebody else has made: a live server's, or a bootstrap's. Others have no flags.
-func (d *differ) made(c *cobra.Command, arg string) (compared, error) {
-	switch {
-	case arg == wordLive:
-		asked, done, err := d.cluster.open(c, &d.server)
-		if err != nil {
-			return compared{}, err
-		}
-		defer done()
-		return served(c.Context(), asked)
-	case strings.Contains(arg, "://"):
-		asked, err := d.server.At(arg).Client()
-		if err != nil {
-			return compared{}, err
-		}
-		return served(c.Context(), asked)
-	}
-	text, is := bootstrap(arg)
-	if !is {
-		return compared{}, nil
-	}
-	g, flags, err := static.ReadModel(text)
-	if err != nil {
-		return compared{}, fmt.Errorf("%s: %w", arg, err)
-	}
-	return compared{Side: diff.Side{Gateway: g}, flags: flags}, nil
-}
-
-// adopt has objects read under the flags of what they are compared with, where the command line says nothing else.
-func (d *differ) adopt(c *cobra.Command, arg, from string, flags options.Flags) error {
-	adopted, err := options.Adopt(c.Flags(), flags)
-	if err != nil {
-		return fmt.Errorf("%s: %w", from, err)
-	}
-	if len(adopted) > 0 {
-		tell(c.ErrOrStderr(), []string{fmt.Sprintf("%s is read by the flags of %s: %s", arg, from, strings.Join(adopted, " "))})
-	}
-	return nil
-}
-
-// translated is the side of objects, under the flags.
-func (d *differ) translated(c *cobra.Command, arg string) (compared, error) {
-	settings, err := d.options.Settings()
-	if err != nil {
-		return compared{}, err
-	}
-	selfSigned, err := options.EnsureCertificate(&settings)
-	if err != nil {
-		return compared{}, err
-	}
-	objects, err := d.objects(c, arg, settings)
-	if err != nil {
-		return compared{}, err
-	}
-	g := objects.result.Gateway
-	return compared{
-		Side:        diff.Side{Gateway: g, Diagnostics: objects.result.Diagnostics},
-		certificate: selfSigned && g.Default == settings.Resolve.DefaultCertificate, trust: d.options.UpstreamCA == "",
-	}, nil
-}
-
-// objects translates the cluster's, or those of manifests.
-func (d *differ) objects(c *cobra.Command, arg string, settings translator.Settings) (translated, error) {
-	if arg == wordCluster {
-		out, err := d.cluster.read(c, settings)
-		tell(c.ErrOrStderr(), out.caveats)
-		return out, err
-	}
-	in := input{paths: []string{arg}, options: d.options}
-	return in.readFiles(c.InOrStdin(), settings)
-}
-
-// bootstrap is the text of a file that is one; whatever else is wrong with it is told by who reads it as manifests.
-func bootstrap(path string) ([]byte, bool) {
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-		return nil, false
-	}
-	text, err := os.ReadFile(path)
-	return text, err == nil && static.IsBootstrap(text)
-}
-
-// served asks a server for its model, and the flags by which it serves.
-func served(ctx context.Context, server *client.Client) (compared, error) {
-	var text json.RawMessage
-	if err := server.Get(ctx, "/model", nil, &text); err != nil {
-		return compared{}, err
-	}
-	g, err := model.Decode(text)
-	if err != nil {
-		return compared{}, fmt.Errorf("%s: %w", server, err)
-	}
-	var settings struct{ Flags options.Flags }
-	if err := server.Get(ctx, "/settings", nil, &settings); err != nil {
-		return compared{}, err
-	}
-	return compared{Side: diff.Side{Gateway: g}, flags: settings.Flags}, nil
 }
 
 // printedDiff is what programs read.

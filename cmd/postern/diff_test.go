@@ -167,3 +167,38 @@ func TestDiffOtherVersion(t *testing.T) {
 		t.Errorf("%d, %v:\n%s", code, err, out)
 	}
 }
+
+// TestDiffApply: B is A with the objects of its manifests; what they do not name stays, endpoints among it.
+func TestDiffApply(t *testing.T) {
+	folder := t.TempDir()
+	for name, text := range map[string]string{"shop.yaml": shop("web"), "blog.yaml": strings.ReplaceAll(shop("web"), "shop", "blog")} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(strings.Split(text, "---")[0]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	services := "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}\n---\n{apiVersion: v1, kind: Service, metadata: {name: web-v2}, spec: {ports: [{port: 80}]}}\n"
+	if err := os.WriteFile(filepath.Join(folder, "services.yaml"), []byte(services), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	edit := manifestFile(t, strings.Split(shop("web-v2"), "---")[0])
+	out, code, err := exit(t, "", "diff", "--ignore-endpoints", "--apply", folder, edit)
+	if code != 1 || !strings.Contains(out, "1 change: 1 goes elsewhere") || !strings.Contains(out, "+ default/web-v2/80") {
+		t.Errorf("%d, %v:\n%s", code, err, out)
+	}
+	if out, code, err := exit(t, shop("web"), "diff", "--apply", folder, "-"); code != 0 {
+		t.Errorf("what is there already: %d, %v:\n%s", code, err, out)
+	}
+	bootstrap := filepath.Join(t.TempDir(), "envoy.yaml")
+	if _, errs, err := run(t, "", "translate", "-f", folder, "-o", "bootstrap", "--to", bootstrap); err != nil {
+		t.Fatal(err, errs)
+	}
+	for _, tt := range []struct{ a, b, want string }{
+		{"live", edit, "live has no objects that others could be applied to"}, {"http://node", edit, "http://node has no objects"}, {bootstrap, edit, "has no objects"},
+		{folder, "cluster", "cluster is no manifests to apply"}, {folder, "http://node", "http://node is no manifests"}, {folder, bootstrap, "is no manifests"},
+		{folder, filepath.Join(folder, "none"), "does not exist"},
+	} {
+		if _, code, err := exit(t, "", "diff", "--apply", tt.a, tt.b); code != 2 || err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s %s: %d, %v", tt.a, tt.b, code, err)
+		}
+	}
+}

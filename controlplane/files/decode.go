@@ -23,8 +23,11 @@ const listDepthMax = 4
 //
 // Unknown fields, unknown kinds and duplicate objects become diagnostics of the World. An error is a *ParseError; then
 // nothing of the file counts, as its parts may belong together.
-func Decode(file string, data []byte) (source.World, error) {
-	w, err := decode(file, data)
+func Decode(file string, data []byte) (source.World, error) { return decodeIn("", file, data) }
+
+// decodeIn is Decode with the namespace of objects that name none; empty is kubectl's default.
+func decodeIn(namespace, file string, data []byte) (source.World, error) {
+	w, err := decode(namespace, file, data)
 	if err == nil {
 		return Merge(w), nil
 	}
@@ -36,12 +39,12 @@ func Decode(file string, data []byte) (source.World, error) {
 	return source.World{}, out
 }
 
-func decode(file string, data []byte) (source.World, error) {
+func decode(namespace, file string, data []byte) (source.World, error) {
 	docs, err := parse(data)
 	if err != nil {
 		return source.World{}, err
 	}
-	d := decoder{file: file, left: aliasedNodesMax}
+	d := decoder{file: file, namespace: cmp.Or(namespace, namespaceDefault), left: aliasedNodesMax}
 	for _, n := range docs {
 		if err := checkTree(n, 0); err != nil {
 			return source.World{}, err
@@ -68,6 +71,8 @@ func (t typeName) group() string {
 
 type decoder struct {
 	file string
+	// namespace is that of objects that name none.
+	namespace string
 	// left is how many more values the aliases of the file may expand to.
 	left  int
 	world source.World

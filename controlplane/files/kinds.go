@@ -1,6 +1,7 @@
 package files
 
 import (
+	"cmp"
 	"maps"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,7 +16,7 @@ import (
 	"github.com/postern-gateway/postern/translator/source"
 )
 
-// namespaceDefault is the namespace of objects that name none, as kubectl has it.
+// namespaceDefault is the namespace of objects that name none where nothing else is asked for, as kubectl has it.
 const namespaceDefault = metav1.NamespaceDefault
 
 // readers are the types that are read. It is filled by init, as the readers themselves look up types in it.
@@ -40,10 +41,8 @@ func init() {
 }
 
 // namespaced gives the header of an object whose kind lives in namespaces.
-func namespaced(h header) header {
-	if h.namespace == "" {
-		h.namespace = namespaceDefault
-	}
+func (d *decoder) namespaced(h header) header {
+	h.namespace = cmp.Or(h.namespace, d.namespace)
 	return h
 }
 
@@ -54,7 +53,7 @@ func clusterWide(h header) header {
 }
 
 func readIngress(d *decoder, n *yaml.Node, h header) error {
-	h = namespaced(h)
+	h = d.namespaced(h)
 	o, place, err := typed[networkingv1.Ingress](d, n, h)
 	if err != nil {
 		return err
@@ -77,7 +76,7 @@ func readIngressClass(d *decoder, n *yaml.Node, h header) error {
 }
 
 func readEndpointSlice(d *decoder, n *yaml.Node, h header) error {
-	h = namespaced(h)
+	h = d.namespaced(h)
 	o, place, err := typed[discoveryv1.EndpointSlice](d, n, h)
 	if err != nil {
 		return err
@@ -89,7 +88,7 @@ func readEndpointSlice(d *decoder, n *yaml.Node, h header) error {
 // readBetaEndpointSlice turns v1beta1 into v1. What differs is the topology: v1 has a field for the zone, and keeps
 // the other labels as deprecatedTopology.
 func readBetaEndpointSlice(d *decoder, n *yaml.Node, h header) error {
-	h = namespaced(h)
+	h = d.namespaced(h)
 	beta, place, err := typed[discoveryv1beta1.EndpointSlice](d, n, h)
 	if err != nil {
 		return err
@@ -161,7 +160,7 @@ func (d *decoder) addEndpointSlice(o *discoveryv1.EndpointSlice, place source.Pl
 // ClusterIP, TCP, and a targetPort equal to the port. A headless Service's and an ExternalName's targetPort is ignored,
 // so it does not matter that they get one too.
 func readService(d *decoder, n *yaml.Node, h header) error {
-	h = namespaced(h)
+	h = d.namespaced(h)
 	o, place, err := typed[corev1.Service](d, n, h)
 	if err != nil {
 		return err
@@ -187,7 +186,7 @@ func readService(d *decoder, n *yaml.Node, h header) error {
 }
 
 func readEndpoints(d *decoder, n *yaml.Node, h header) error {
-	h = namespaced(h)
+	h = d.namespaced(h)
 	//lint:ignore SA1019 Users' files still carry the deprecated kind.
 	o, place, err := typed[corev1.Endpoints](d, n, h)
 	if err != nil {
@@ -207,7 +206,7 @@ func readEndpoints(d *decoder, n *yaml.Node, h header) error {
 
 // readSecret merges stringData into data, where it wins, as the API server does.
 func readSecret(d *decoder, n *yaml.Node, h header) error {
-	h = namespaced(h)
+	h = d.namespaced(h)
 	o, place, err := typed[corev1.Secret](d, n, h)
 	if err != nil {
 		return err
@@ -229,7 +228,7 @@ func readSecret(d *decoder, n *yaml.Node, h header) error {
 }
 
 func readConfigMap(d *decoder, n *yaml.Node, h header) error {
-	h = namespaced(h)
+	h = d.namespaced(h)
 	o, place, err := typed[corev1.ConfigMap](d, n, h)
 	if err != nil {
 		return err

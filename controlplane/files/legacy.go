@@ -17,7 +17,7 @@ import (
 // readLegacyIngress turns an Ingress of extensions/v1beta1 or networking.k8s.io/v1beta1, which have the same fields,
 // into networking.k8s.io/v1. The status is left behind: it is output of whoever served the Ingress before.
 func readLegacyIngress(d *decoder, n *yaml.Node, h header) error {
-	h = namespaced(h)
+	h = d.namespaced(h)
 	old, place, err := typed[networkingv1beta1.Ingress](d, n, h)
 	if err != nil {
 		return err

@@ -21,15 +21,18 @@ import (
 type Options struct {
 	// Stdin is read, once and to its end, where a path is "-".
 	Stdin io.Reader
+	// Namespace is that of objects that name none; empty is kubectl's default.
+	Namespace string
 	// Log takes what goes wrong with watching; nil is nowhere.
 	Log *slog.Logger
 }
 
 // State is the objects of files, with the last good ones of files that do not parse now.
 type State struct {
-	paths []string
-	log   *slog.Logger
-	clock clock
+	paths     []string
+	namespace string
+	log       *slog.Logger
+	clock     clock
 
 	// entries and faults belong to the goroutine of Read, then to that of Watch.
 	entries map[string]*entry
@@ -72,7 +75,7 @@ type waiting struct {
 // or cannot be read, sorted by file.
 func Read(paths []string, options Options) (*State, error) {
 	s := &State{
-		log: options.Log, clock: systemClock{},
+		namespace: options.Namespace, log: options.Log, clock: systemClock{},
 		entries: map[string]*entry{}, waiting: map[string]*waiting{}, faults: map[string]error{},
 	}
 	if s.log == nil {
@@ -123,7 +126,7 @@ func (s *State) readFirst(file string, failed map[string]error) {
 		failed[file] = fmt.Errorf("read %s: %w", file, c.err)
 		return
 	}
-	w, err := Decode(file, c.data)
+	w, err := decodeIn(s.namespace, file, c.data)
 	if err != nil {
 		failed[file] = err
 		return
@@ -159,7 +162,7 @@ func (s *State) readOnce(name string, r io.Reader, failed map[string]error) {
 		failed[name] = fmt.Errorf("read %s: %w", name, err)
 		return
 	}
-	w, err := Decode(name, data)
+	w, err := decodeIn(s.namespace, name, data)
 	if err != nil {
 		failed[name] = err
 		return
@@ -248,7 +251,7 @@ func (s *State) judge(file string, seen time.Time) (changed bool, at time.Time) 
 	var w source.World
 	fault := c.err
 	if fault == nil && !c.gone {
-		w, fault = Decode(file, c.data)
+		w, fault = decodeIn(s.namespace, file, c.data)
 	}
 	if fault != nil || c.gone || c.moved || c.info.Size() == 0 || c.info.Size() < e.size {
 		first, settled := s.settle(file, waiting{c.withoutData(), now, seen})

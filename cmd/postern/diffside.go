@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postern-gateway/postern/controlplane/files"
+	"github.com/postern-gateway/postern/controlplane/inspect/client"
+	"github.com/postern-gateway/postern/controlplane/options"
+	"github.com/postern-gateway/postern/controlplane/static"
+	"github.com/postern-gateway/postern/translator"
+	"github.com/postern-gateway/postern/translator/diff"
+	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/source"
+)
+
+// compared is one side.
+type compared struct {
+	diff.Side
+	// flags are those by which a model was made elsewhere, nil where objects are translated here.
+	flags options.Flags
+	// What of it was made up here because its manifests do not say it:
+	// certificate says that the default certificate was made up, trust that the CAs of backends are this machine's.
+	certificate, trust bool
+}
+
+// sides reads both. What was made up for one is as it is on the other, so that it makes no difference.
+func (d *differ) sides(c *cobra.Command, args []string) (a, b diff.Side, err error) {
+	if d.apply {
+		return d.applied(c, args)
+	}
+	var both [2]compared
+	for i, arg := range args {
+		if both[i], err = d.made(c, arg); err != nil {
+			return a, b, err
+		}
+	}
+	for i, arg := range args {
+		if made := both[1-i]; both[i].flags == nil && made.flags != nil {
+			if err := d.adopt(c, arg, args[1-i], made.flags); err != nil {
+				return a, b, err
+			}
+		}
+	}
+	for i, arg := range args {
+		if both[i].flags != nil {
+			continue
+		}
+		if both[i], err = d.translated(c, arg); err != nil {
+			return a, b, err
+		}
+	}
+	for i := range both {
+		own, other := &both[i], both[1-i]
+		// Of two that were made up, one is taken.
+		if own.certificate && (!other.certificate || i == 1) {
+			own.Gateway.Default = other.Gateway.Default
+		}
+		if own.trust && !other.trust {
+			own.Gateway.Edge.UpstreamTrust = other.Gateway.Edge.UpstreamTrust
+		}
+		if d.ignoreEndpoints {
+			own.Side = own.Served()
+		}
+	}
+	return both[0].Side, both[1].Side, nil
+}
+
+// made is the side of a model that somebody else has made: a live server's, or a bootstrap's. Others have no flags.
+func (d *differ) made(c *cobra.Command, arg string) (compared, error) {
+	switch {
+	case arg == wordLive:
+		asked, done, err := d.cluster.open(c, &d.server)
+		if err != nil {
+			return compared{}, err
+		}
+		defer done()
+		return served(c.Context(), asked)
+	case strings.Contains(arg, "://"):
+		asked, err := d.server.At(arg).Client()
+		if err != nil {
+			return compared{}, err
+		}
+		return served(c.Context(), asked)
+	}
+	text, is := bootstrap(arg)
+	if !is {
+		return compared{}, nil
+	}
+	g, flags, err := static.ReadModel(text)
+	if err != nil {
+		return compared{}, fmt.Errorf("%s: %w", arg, err)
+	}
+	return compared{Side: diff.Side{Gateway: g}, flags: flags}, nil
+}
+
+// adopt has objects read under the flags of what they are compared with, where the command line says nothing else.
+func (d *differ) adopt(c *cobra.Command, arg, from string, flags options.Flags) error {
+	adopted, err := options.Adopt(c.Flags(), flags)
+	if err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+	if len(adopted) > 0 {
+		tell(c.ErrOrStderr(), []string{fmt.Sprintf("%s is read by the flags of %s: %s", arg, from, strings.Join(adopted, " "))})
+	}
+	return nil
+}
+
+// settings are those of the flags; made says that their certificate was made up.
+func (d *differ) settings() (s translator.Settings, made bool, err error) {
+	if s, err = d.options.Settings(); err != nil {
+		return s, false, err
+	}
+	made, err = options.EnsureCertificate(&s)
+	return s, made, err
+}
+
+// applied are objects, and what they are once others were applied to them.
+func (d *differ) applied(c *cobra.Command, args []string) (a, b diff.Side, err error) {
+	settings, _, err := d.settings()
+	if err != nil {
+		return a, b, err
+	}
+	translate, namespace, err := d.onto(c, args[0], settings)
+	if err != nil {
+		return a, b, err
+	}
+	applied, err := files.Read(args[1:], files.Options{Stdin: c.InOrStdin(), Namespace: namespace})
+	if err != nil {
+		return a, b, err
+	}
+	var sides [2]diff.Side
+	for i, world := range []source.World{{}, applied.World()} {
+		out, err := translate(world)
+		if err != nil {
+			return a, b, err
+		}
+		if i == 1 { // What could not be read for the second side includes that for the first.
+			tell(c.ErrOrStderr(), out.caveats)
+		}
+		sides[i] = diff.Side{Gateway: out.result.Gateway, Diagnostics: out.result.Diagnostics}
+		if d.ignoreEndpoints {
+			sides[i] = sides[i].Served()
+		}
+	}
+	return sides[0], sides[1], nil
+}
+
+// onto translates the objects of a side with others applied to them, and says into which namespace those go that name none.
+func (d *differ) onto(c *cobra.Command, arg string, s translator.Settings) (translate func(source.World) (translated, error), namespace string, err error) {
+	if arg == wordCluster {
+		read, err := d.cluster.list(c, s)
+		if err != nil {
+			return nil, "", err
+		}
+		namespace, err := d.cluster.applies()
+		return func(w source.World) (translated, error) { return read.translate(c.Context(), s, w) }, namespace, err
+	}
+	state, err := files.Read([]string{arg}, files.Options{Stdin: c.InOrStdin()})
+	if err != nil {
+		return nil, "", err
+	}
+	return func(w source.World) (translated, error) {
+		// Files have no age.
+		world := state.World().Apply(w, time.Time{})
+		return translated{world: world, result: translator.Translate(world, s)}, nil
+	}, "", nil
+}
+
+// translated is the side of objects, under the flags.
+func (d *differ) translated(c *cobra.Command, arg string) (compared, error) {
+	settings, selfSigned, err := d.settings()
+	if err != nil {
+		return compared{}, err
+	}
+	objects, err := d.objects(c, arg, settings)
+	if err != nil {
+		return compared{}, err
+	}
+	g := objects.result.Gateway
+	return compared{
+		Side:        diff.Side{Gateway: g, Diagnostics: objects.result.Diagnostics},
+		certificate: selfSigned && g.Default == settings.Resolve.DefaultCertificate, trust: d.options.UpstreamCA == "",
+	}, nil
+}
+
+// objects translates the cluster's, or those of manifests.
+func (d *differ) objects(c *cobra.Command, arg string, settings translator.Settings) (translated, error) {
+	if arg == wordCluster {
+		out, err := d.cluster.read(c, settings)
+		tell(c.ErrOrStderr(), out.caveats)
+		return out, err
+	}
+	in := input{paths: []string{arg}, options: d.options}
+	return in.readFiles(c.InOrStdin(), settings)
+}
+
+// bootstrap is the text of a file that is one; whatever else is wrong with it is told by who reads it as manifests.
+func bootstrap(path string) ([]byte, bool) {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil, false
+	}
+	text, err := os.ReadFile(path)
+	return text, err == nil && static.IsBootstrap(text)
+}
+
+// served asks a server for its model, and the flags by which it serves.
+func served(ctx context.Context, server *client.Client) (compared, error) {
+	var text json.RawMessage
+	if err := server.Get(ctx, "/model", nil, &text); err != nil {
+		return compared{}, err
+	}
+	g, err := model.Decode(text)
+	if err != nil {
+		return compared{}, fmt.Errorf("%s: %w", server, err)
+	}
+	var settings struct{ Flags options.Flags }
+	if err := server.Get(ctx, "/settings", nil, &settings); err != nil {
+		return compared{}, err
+	}
+	return compared{Side: diff.Side{Gateway: g}, flags: settings.Flags}, nil
+}
