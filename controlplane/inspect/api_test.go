@@ -22,7 +22,6 @@ import (
 	"github.com/postern-gateway/postern/controlplane/files"
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/controlplane/xds"
-	"github.com/postern-gateway/postern/dataplane/failing"
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/envoy"
 	"github.com/postern-gateway/postern/translator/explain"
@@ -335,10 +334,10 @@ func TestInspectionDoesNotBlockPublishing(t *testing.T) {
 	l := newLive(t)
 	l.publish(shop)
 	asked, answer := make(chan struct{}), make(chan struct{})
-	l.inspector.config.Failing = func() []failing.Failure {
+	l.inspector.config.Failing = func() Told {
 		asked <- struct{}{}
 		<-answer
-		return nil
+		return Told{}
 	}
 	looked := make(chan View)
 	go func() {

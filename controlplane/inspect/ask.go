@@ -3,6 +3,7 @@ package inspect
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -30,8 +31,8 @@ const (
 )
 
 // Asker asks the data planes of a cluster which backends failed requests lately: at the health port that each names in its
-// node's metadata, at the address that its stream comes from. A data plane that does not answer is left out; the log says so,
-// since what it sees fail is then shown nowhere.
+// node's metadata, at the address that its stream comes from. A data plane that does not answer is left out; the log and the
+// pages say so, since what it sees fail is then shown nowhere.
 type Asker struct {
 	proxies func() []xds.ProxyState
 	log     *slog.Logger
@@ -40,16 +41,21 @@ type Asker struct {
 	wake chan struct{}
 
 	mu   sync.Mutex
-	seen []failing.Failure // guarded by mu
-	at   time.Time         // guarded by mu
-	// silent are the nodes that did not answer when they were asked last. It belongs to Run.
-	silent map[string]bool
+	told Told      // guarded by mu
+	at   time.Time // guarded by mu
+}
+
+// Told is what data planes said.
+type Told struct {
+	Failures []failing.Failure
+	// Silent are the nodes that did not say anything when they were asked, each with why.
+	Silent map[string]string
 }
 
 // NewAsker makes an Asker for the proxies of a server; it asks nobody until Run.
 func NewAsker(server *xds.Server, log *slog.Logger) *Asker {
 	return &Asker{
-		proxies: server.Proxies, log: log, wake: make(chan struct{}, 1), seen: []failing.Failure{},
+		proxies: server.Proxies, log: log, wake: make(chan struct{}, 1),
 		client: &http.Client{
 			Timeout: askTimeout, Transport: &http.Transport{DisableKeepAlives: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -58,7 +64,7 @@ func NewAsker(server *xds.Server, log *slog.Logger) *Asker {
 }
 
 // Recent is what the data planes said last. Where that is old they are asked again, which is not waited for.
-func (a *Asker) Recent() []failing.Failure {
+func (a *Asker) Recent() Told {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if time.Since(a.at) > askInterval {
@@ -67,7 +73,7 @@ func (a *Asker) Recent() []failing.Failure {
 		default:
 		}
 	}
-	return a.seen
+	return a.told
 }
 
 // Run asks when it is time to, until ctx ends. changed is called when data planes say something else than before.
@@ -78,10 +84,11 @@ func (a *Asker) Run(ctx context.Context, changed func()) {
 			return
 		case <-a.wake:
 		}
-		seen := a.ask(ctx)
+		// Only this goroutine writes it.
+		told := a.ask(ctx, a.told.Silent)
 		a.mu.Lock()
-		news := !reflect.DeepEqual(seen, a.seen)
-		a.seen, a.at = seen, time.Now()
+		news := !reflect.DeepEqual(told, a.told)
+		a.told, a.at = told, time.Now()
 		a.mu.Unlock()
 		if news {
 			changed()
@@ -89,13 +96,13 @@ func (a *Asker) Run(ctx context.Context, changed func()) {
 	}
 }
 
-// ask has the answers of all data planes as one.
-func (a *Asker) ask(ctx context.Context) []failing.Failure {
+// ask has the answers of all data planes as one. The log has those that are silent and were not before.
+func (a *Asker) ask(ctx context.Context, before map[string]string) Told {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(askAtOnce)
 	var mu sync.Mutex
 	var answers [][]failing.Failure
-	silent := map[string]bool{}
+	silent := map[string]string{}
 	for _, p := range a.proxies() {
 		at, ok := healthAddress(p)
 		if !ok {
@@ -106,7 +113,8 @@ func (a *Asker) ask(ctx context.Context) []failing.Failure {
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				if silent[p.Node] = true; !a.silent[p.Node] && ctx.Err() == nil {
+				silent[p.Node] = silence(at, err)
+				if _, known := before[p.Node]; !known && ctx.Err() == nil {
 					a.log.Warn("a data plane does not say what fails, so the pages do not show it", "node", p.Node, "error", err)
 				}
 				return nil
@@ -116,8 +124,16 @@ func (a *Asker) ask(ctx context.Context) []failing.Failure {
 		})
 	}
 	_ = group.Wait() // None of them fails.
-	a.silent = silent
-	return failing.Merge(answers...)
+	return Told{Failures: failing.Merge(answers...), Silent: silent}
+}
+
+// silence says why nothing is said, in words that are the same each time: the port that it is asked from is not.
+func silence(at string, err error) string {
+	var broken *net.OpError
+	if errors.As(err, &broken) {
+		return fmt.Sprintf("%s %s: %v", broken.Op, at, broken.Err)
+	}
+	return err.Error()
 }
 
 // healthAddress is where a proxy's process answers; false where it says nothing of that.

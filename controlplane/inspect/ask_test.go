@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,7 +84,7 @@ func TestAsker(t *testing.T) {
 			changed <- struct{}{}
 		})
 	})
-	if got := a.Recent(); got == nil || len(got) != 0 {
+	if got := a.Recent(); len(got.Failures) != 0 || len(got.Silent) != 0 {
 		t.Errorf("before they are asked: %v", got)
 	}
 	select {
@@ -91,13 +92,18 @@ func TestAsker(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("they are not asked")
 	}
-	got := a.Recent()
-	if len(got) != 1 || got[0].Count != 2 || got[0].Reason != "connection refused" || times.Load() != 1 {
+	told := a.Recent()
+	if got := told.Failures; len(got) != 1 || got[0].Count != 2 || got[0].Reason != "connection refused" || times.Load() != 1 {
 		t.Errorf("they said %v, in %d changes", got, times.Load())
+	}
+	if s := told.Silent; len(s) != 3 || !strings.Contains(s["gone"], "connection refused") || !strings.Contains(s["elsewhere"], "302 Found") || s["page"] == "" {
+		t.Errorf("silent are %v", s)
 	}
 	cancel()
 	running.Wait()
-	a.ask(t.Context())
+	if again := a.ask(t.Context(), told.Silent); !reflect.DeepEqual(again, told) {
+		t.Errorf("asked again they said %v, before %v", again, told)
+	}
 	if said := strings.Count(logged.String(), "does not say what fails"); said != 3 {
 		t.Errorf("of three that do not answer the log says %d times, asked twice:\n%s", said, logged)
 	}

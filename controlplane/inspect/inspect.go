@@ -21,7 +21,7 @@ type Config struct {
 	// Server is asked for the proxies and what they have accepted.
 	Server *xds.Server
 	// Failing gives the backends that failed requests lately; nil where nobody tells of them. It must not block.
-	Failing func() []failing.Failure
+	Failing func() Told
 	// Flags are those that decide what is served.
 	Flags options.Flags
 	// Version is of the binary.
@@ -112,7 +112,9 @@ func (i *Inspector) View() (View, bool) {
 	v.Proxies = i.config.Server.Proxies()
 	if i.config.Failing != nil {
 		v.Failing = map[string]failing.Failure{}
-		for _, f := range i.config.Failing() {
+		told := i.config.Failing()
+		v.Silent = told.Silent
+		for _, f := range told.Failures {
 			v.Failing[f.Cluster] = f
 		}
 	}

@@ -38,6 +38,8 @@ type View struct {
 	Proxies []xds.ProxyState
 	// Failing are the backends that failed requests lately, by the name of the Backend.
 	Failing map[string]failing.Failure
+	// Silent are the proxies that do not say which backends fail, each with why.
+	Silent map[string]string
 	// Flags are those that decide what is served.
 	Flags   options.Flags
 	Now     time.Time

@@ -34,6 +34,9 @@ func (v View) proxyRow(p xds.ProxyState) proxyRow {
 			row.Health = row.Health.and(stateFailing, fmt.Sprintf("refuses %s", plural(len(t.Refused), strings.ToLower(typeName(t.TypeURL)))))
 		}
 	}
+	if why, silent := v.Silent[p.Node]; silent {
+		row.Health = row.Health.and(stateDegraded, "does not say which backends fail, so no page has what it sees: "+why)
+	}
 	switch {
 	case row.Behind > 0 && p.Revision == 0:
 		row.Health = row.Health.and(stateDegraded, "has answered no revision in full yet")

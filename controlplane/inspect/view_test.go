@@ -187,6 +187,11 @@ func TestProxyPage(t *testing.T) {
 	if nack.NACK == nil || nack.NACK.Over || nack.NACK.Origins[0].Link != "ingress?name=cart&namespace=shop" || nack.RefusedCount != 1 {
 		t.Errorf("%+v", nack)
 	}
+	v.Silent = map[string]string{v.Proxies[0].Node: "dial 10.0.0.1:8082: connection refused"}
+	if got := v.proxyRow(v.Proxies[0]); got.Health.State != stateDegraded || !strings.Contains(got.Health.Reasons[0], "dial 10.0.0.1:8082: connection refused") {
+		t.Errorf("a proxy that cannot be asked: %+v", got)
+	}
+	v.Silent = nil
 	v.Proxies[0].Revision = 0
 	if got := v.proxyRow(v.Proxies[0]); got.Health.State != stateDegraded {
 		t.Errorf("a proxy that has answered nothing: %+v", got)
