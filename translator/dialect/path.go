@@ -58,9 +58,15 @@ func CleanPath(p string) Cleaned {
 	return c
 }
 
-// cleanSegments resolves dot segments and repeated slashes but keeps a slash at the end.
+// cleanSegments resolves dot segments, with parameters too, and repeated slashes but keeps a slash at the end.
 func cleanSegments(p string) string {
-	clean := path.Clean(p)
+	elements := strings.Split(p, "/")
+	for i, e := range elements {
+		if name, _, _ := strings.Cut(e, ";"); name == "." || name == ".." {
+			elements[i] = name
+		}
+	}
+	clean := path.Clean(strings.Join(elements, "/"))
 	if strings.HasSuffix(p, "/") && clean != "/" {
 		clean += "/"
 	}
