@@ -123,9 +123,15 @@ func (n noted) RoundTrip(r *http.Request) (*http.Response, error) {
 type faults struct {
 	mu  sync.Mutex
 	err error // guarded by mu
+	// follows says that err is of a copy, which fails because of something else; guarded by mu.
+	follows bool
 }
 
-// first is the first of them, nil where none has failed.
+// copying is how the forwarder's words of a copy begin. One that fails because the other end has gone is told of before why
+// that has gone.
+const copying = "Error copying"
+
+// first is the first of them that is a cause, nil where none has failed.
 func (f *faults) first() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -136,13 +142,14 @@ func (f *faults) first() error {
 func (f *faults) Error(err error, message string, _ ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.err != nil {
+	follows := strings.HasPrefix(message, copying)
+	if f.err != nil && (follows || !f.follows) {
 		return
 	}
 	if err == nil {
 		err = errors.New(message)
 	}
-	f.err = err
+	f.err, f.follows = err, follows
 }
 
 // Init, Enabled, Info, WithName and WithValues are what a sink must have beside it.
