@@ -149,6 +149,29 @@ func TestDiffLive(t *testing.T) {
 	}
 }
 
+// TestDiffClasses: manifests without the IngressClass are compared as those of a cluster that has it, and those of another
+// class are not served.
+func TestDiffClasses(t *testing.T) {
+	const class = "---\n{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {name: edge}, spec: {controller: postern.dev/ingress-controller}}\n"
+	of := func(name string) string {
+		return strings.Replace(shop("web"), "spec: {rules", "spec: {ingressClassName: "+name+", rules", 1)
+	}
+	controller := []string{"--controller-name", "postern.dev/ingress-controller"}
+	url := liveServer(t, manifestFile(t, of("edge")+class), nil, controller...).URL + "/postern"
+	file := filepath.Join(t.TempDir(), "envoy.yaml")
+	if _, errs, err := run(t, "", append([]string{"translate", "-f", manifestFile(t, of("edge")+class), "-o", "bootstrap", "--to", file}, controller...)...); err != nil {
+		t.Fatal(err, errs)
+	}
+	for _, made := range []string{url, file} {
+		if out, code, err := exit(t, "", "diff", made, manifestFile(t, of("edge"))); code != 0 {
+			t.Errorf("%d, %v:\n%s", code, err, out)
+		}
+		if out, code, err := exit(t, "", "diff", made, manifestFile(t, of("other"))); code != 1 || !strings.Contains(out, "1 change: 1 removed") {
+			t.Errorf("%d, %v:\n%s", code, err, out)
+		}
+	}
+}
+
 // TestDiffOtherVersion: a flag that is not known here is told of, and nothing is compared without it.
 func TestDiffOtherVersion(t *testing.T) {
 	manifests := manifestFile(t, shop("web"))

@@ -23,8 +23,8 @@ import (
 // compared is one side.
 type compared struct {
 	diff.Side
-	// flags are those by which a model was made elsewhere, nil where objects are translated here.
-	flags options.Flags
+	// elsewhere is by what a model was made in another process; without flags where objects are translated here.
+	elsewhere options.Elsewhere
 	// What of it was made up here because its manifests do not say it:
 	// certificate says that the default certificate was made up, trust that the CAs of backends are this machine's.
 	certificate, trust bool
@@ -42,17 +42,17 @@ func (d *differ) sides(c *cobra.Command, args []string) (a, b diff.Side, err err
 		}
 	}
 	for i, arg := range args {
-		if made := both[1-i]; both[i].flags == nil && made.flags != nil {
-			if err := d.adopt(c, arg, args[1-i], made.flags); err != nil {
+		if made := both[1-i].elsewhere; !both[i].made() && both[1-i].made() {
+			if err := d.adopt(c, arg, args[1-i], made.Flags); err != nil {
 				return a, b, err
 			}
 		}
 	}
 	for i, arg := range args {
-		if both[i].flags != nil {
+		if both[i].made() {
 			continue
 		}
-		if both[i], err = d.translated(c, arg); err != nil {
+		if both[i], err = d.translated(c, arg, both[1-i].elsewhere); err != nil {
 			return a, b, err
 		}
 	}
@@ -72,7 +72,9 @@ func (d *differ) sides(c *cobra.Command, args []string) (a, b diff.Side, err err
 	return both[0].Side, both[1].Side, nil
 }
 
-// made is the side of a model that somebody else has made: a live server's, or a bootstrap's. Others have no flags.
+func (c compared) made() bool { return c.elsewhere.Flags != nil }
+
+// made is the side of a model that was made elsewhere: a live server's, or a bootstrap's. Others are empty.
 func (d *differ) made(c *cobra.Command, arg string) (compared, error) {
 	switch {
 	case arg == wordLive:
@@ -93,11 +95,11 @@ func (d *differ) made(c *cobra.Command, arg string) (compared, error) {
 	if !is {
 		return compared{}, nil
 	}
-	g, flags, err := static.ReadModel(text)
+	g, by, err := static.ReadModel(text)
 	if err != nil {
 		return compared{}, fmt.Errorf("%s: %w", arg, err)
 	}
-	return compared{Side: diff.Side{Gateway: g}, flags: flags}, nil
+	return compared{Side: diff.Side{Gateway: g}, elsewhere: by}, nil
 }
 
 // adopt has objects read under the flags of what they are compared with, where the command line says nothing else.
@@ -173,13 +175,13 @@ func (d *differ) onto(c *cobra.Command, arg string, s translator.Settings) (tran
 	}, "", nil
 }
 
-// translated is the side of objects, under the flags.
-func (d *differ) translated(c *cobra.Command, arg string) (compared, error) {
+// translated is the side of objects, by the flags. Manifests are of a cluster whose classes are known elsewhere.
+func (d *differ) translated(c *cobra.Command, arg string, elsewhere options.Elsewhere) (compared, error) {
 	settings, selfSigned, err := d.settings()
 	if err != nil {
 		return compared{}, err
 	}
-	objects, err := d.objects(c, arg, settings)
+	objects, err := d.objects(c, arg, settings, elsewhere)
 	if err != nil {
 		return compared{}, err
 	}
@@ -191,14 +193,18 @@ func (d *differ) translated(c *cobra.Command, arg string) (compared, error) {
 }
 
 // objects translates the cluster's, or those of manifests.
-func (d *differ) objects(c *cobra.Command, arg string, settings translator.Settings) (translated, error) {
+func (d *differ) objects(c *cobra.Command, arg string, settings translator.Settings, elsewhere options.Elsewhere) (translated, error) {
 	if arg == wordCluster {
 		out, err := d.cluster.read(c, settings)
 		tell(c.ErrOrStderr(), out.caveats)
 		return out, err
 	}
-	in := input{paths: []string{arg}, options: d.options}
-	return in.readFiles(c.InOrStdin(), settings)
+	state, err := files.Read([]string{arg}, files.Options{Stdin: c.InOrStdin()})
+	if err != nil {
+		return translated{}, err
+	}
+	world := elsewhere.World().Apply(state.World(), time.Time{})
+	return translated{world: world, result: translator.Translate(world, settings)}, nil
 }
 
 // bootstrap is the text of a file that is one; whatever else is wrong with it is told by who reads it as manifests.
@@ -220,9 +226,9 @@ func served(ctx context.Context, server *client.Client) (compared, error) {
 	if err != nil {
 		return compared{}, fmt.Errorf("%s: %w", server, err)
 	}
-	var settings struct{ Flags options.Flags }
-	if err := server.Get(ctx, "/settings", nil, &settings); err != nil {
+	var by options.Elsewhere
+	if err := server.Get(ctx, "/settings", nil, &by); err != nil {
 		return compared{}, err
 	}
-	return compared{Side: diff.Side{Gateway: g}, flags: settings.Flags}, nil
+	return compared{Side: diff.Side{Gateway: g}, elsewhere: by}, nil
 }

@@ -36,7 +36,7 @@ func liveServer(t *testing.T, manifests string, asked func(*http.Request), flags
 	if err != nil {
 		t.Fatal(err)
 	}
-	inspector := inspect.New(inspect.Config{Server: xds.New(xds.Options{Log: slog.New(slog.DiscardHandler)}), Flags: read.flags})
+	inspector := inspect.New(inspect.Config{Server: xds.New(xds.Options{Log: slog.New(slog.DiscardHandler)}), Options: in.options})
 	inspector.Published(controller.Publication{Snapshot: snapshot, World: read.world, Result: read.result})
 	server := httptest.NewServer(http.StripPrefix("/postern", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if asked != nil {

@@ -95,8 +95,8 @@ var errNoSource = errors.New("-f PATH is missing: name a file or folder of manif
 type translated struct {
 	world  source.World
 	result translator.Result
-	// flags are those by which the objects were translated.
-	flags options.Flags
+	// made is by what, for other processes.
+	made options.Elsewhere
 	// namespace is the one of the cluster that is asked about, empty where all are; place is what was read, and caveats are
 	// sentences on what was not.
 	namespace, place string
@@ -130,7 +130,7 @@ func (in *input) translate(c *cobra.Command) (translated, error) {
 	if err != nil {
 		return translated{}, err
 	}
-	out.flags = in.options.Flags()
+	out.made = in.options.Elsewhere(out.world)
 	out.withoutCAs = len(settings.Resolve.Edge.UpstreamTrust) == 0 && !settings.Resolve.UpstreamSkipVerify
 	// A Secret may have taken the place of what was made up.
 	out.selfSigned = selfSigned && out.result.Gateway.Default == settings.Resolve.DefaultCertificate

@@ -93,7 +93,7 @@ func rendered(in translated, format string, tell io.Writer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return static.WithModel(text, in.result.Gateway, in.flags)
+	return static.WithModel(text, in.result.Gateway, in.made)
 }
 
 // certificatesMax is how many certificates a bootstrap may have without a word: 50 hosts with a certificate each take

@@ -22,8 +22,8 @@ type Config struct {
 	Server *xds.Server
 	// Failing gives the backends that failed requests lately; nil where nobody tells of them. It must not block.
 	Failing func() Told
-	// Flags are those that decide what is served.
-	Flags options.Flags
+	// Options decide what is served.
+	Options options.Options
 	// Version is of the binary.
 	Version string
 	Log     *slog.Logger
@@ -130,7 +130,7 @@ func (i *Inspector) published() (View, bool) {
 		return View{}, false
 	}
 	return View{
-		Publication: i.latest.Publication, At: i.latest.at, Earlier: i.earlier, Flags: i.config.Flags, Version: i.config.Version, ages: i.ages, lazy: i.latest.lazy,
+		Publication: i.latest.Publication, At: i.latest.at, Earlier: i.earlier, options: i.config.Options, Version: i.config.Version, ages: i.ages, lazy: i.latest.lazy,
 	}, true
 }
 

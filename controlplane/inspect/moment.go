@@ -39,11 +39,10 @@ type View struct {
 	// Failing are the backends that failed requests lately, by the name of the Backend.
 	Failing map[string]failing.Failure
 	// Silent are the proxies that do not say which backends fail, each with why.
-	Silent map[string]string
-	// Flags are those that decide what is served.
-	Flags   options.Flags
+	Silent  map[string]string
 	Now     time.Time
 	Version string
+	options options.Options
 	ages    ages
 	// lazy has the index, which is made for the first page that needs it; nil makes one each time.
 	lazy *lazyIndex

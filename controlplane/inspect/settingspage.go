@@ -9,10 +9,8 @@ import (
 	"github.com/postern-gateway/postern/controlplane/options"
 )
 
-// settingsPage is by which flags the objects are served; it is what postern diff reads manifests under.
-type settingsPage struct {
-	Flags options.Flags `json:"flags"`
-}
+// settingsPage is by what the objects are served; postern diff reads manifests by it.
+type settingsPage struct{ options.Elsewhere }
 
 // settingRow is a flag as a page shows it.
 type settingRow struct{ Name, Value, Usage string }
@@ -29,4 +27,6 @@ func (p settingsPage) Rows() []settingRow {
 	return out
 }
 
-func settingsData(v View, _ *http.Request) (any, error) { return settingsPage{Flags: v.Flags}, nil }
+func settingsData(v View, _ *http.Request) (any, error) {
+	return settingsPage{v.options.Elsewhere(v.World)}, nil
+}

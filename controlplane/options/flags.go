@@ -1,16 +1,64 @@
 package options
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/postern-gateway/postern/translator/source"
 )
 
 // Flags are flags by name, each with its values as they would be given; those that take one have one.
 type Flags map[string][]string
+
+// Elsewhere is by what objects are chosen and translated in another process, as far as their manifests do not say it.
+type Elsewhere struct {
+	Flags Flags `json:"flags"`
+	// IngressClasses are those of its cluster, sorted by name. Manifests of Ingresses seldom have them: they come with whoever
+	// serves the class.
+	IngressClasses []IngressClass `json:"ingressClasses"`
+}
+
+// IngressClass is what matters of one.
+type IngressClass struct {
+	Name       string `json:"name"`
+	Controller string `json:"controller"`
+	// Default says that Ingresses without a class are of this one.
+	Default bool `json:"default,omitempty"`
+}
+
+// Elsewhere is how a world is served by the options, for other processes. Of a class that several clusters have, the first
+// counts.
+func (o Options) Elsewhere(w source.World) Elsewhere {
+	out := Elsewhere{Flags: o.Flags(), IngressClasses: []IngressClass{}}
+	for _, c := range w.IngressClasses {
+		out.IngressClasses = append(out.IngressClasses, IngressClass{
+			Name: c.Name, Controller: c.Spec.Controller, Default: c.Annotations[networkingv1.AnnotationIsDefaultIngressClass] == "true",
+		})
+	}
+	slices.SortStableFunc(out.IngressClasses, func(a, b IngressClass) int { return cmp.Compare(a.Name, b.Name) })
+	out.IngressClasses = slices.CompactFunc(out.IngressClasses, func(a, b IngressClass) bool { return a.Name == b.Name })
+	return out
+}
+
+// World has the classes as objects.
+func (e Elsewhere) World() source.World {
+	var w source.World
+	for _, c := range e.IngressClasses {
+		o := &networkingv1.IngressClass{ObjectMeta: metav1.ObjectMeta{Name: c.Name}, Spec: networkingv1.IngressClassSpec{Controller: c.Controller}}
+		if c.Default {
+			o.Annotations = map[string]string{networkingv1.AnnotationIsDefaultIngressClass: "true"}
+		}
+		w.IngressClasses = append(w.IngressClasses, source.IngressClass{IngressClass: o})
+	}
+	return w
+}
 
 // machineFlags name files, which another machine does not have.
 var machineFlags = []string{"tls-cert-dir", "upstream-ca"}
@@ -48,8 +96,8 @@ func Usage() map[string]string {
 }
 
 // Adopt sets every flag of a command line that was not given there to what it is elsewhere, but for those that name files.
-// It gives those that are other than before, as they would be written. A flag that is not known here is an error, as what
-// it means would be left out.
+// It gives those that are other than before, as they would be written. A flag that is not known here is an error: what it
+// means would be left out.
 func Adopt(fs *pflag.FlagSet, elsewhere Flags) ([]string, error) {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(elsewhere)) {

@@ -29,16 +29,16 @@ const (
 
 // behind is what stands behind a file, as JSON.
 type behind struct {
-	Flags options.Flags   `json:"flags"`
+	options.Elsewhere
 	Model json.RawMessage `json:"model"`
 }
 
-// WithModel is a File with the model that it was made of behind it, and the flags by which.
-func WithModel(file []byte, g model.Gateway, flags options.Flags) ([]byte, error) {
+// WithModel is a File with the model that it was made of behind it, and by what it was made.
+func WithModel(file []byte, g model.Gateway, by options.Elsewhere) ([]byte, error) {
 	var packed bytes.Buffer
 	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
 	if err == nil {
-		err = json.NewEncoder(w).Encode(behind{Flags: flags, Model: model.Encode(g)})
+		err = json.NewEncoder(w).Encode(behind{Elsewhere: by, Model: model.Encode(g)})
 		err = errors.Join(err, w.Close())
 	}
 	if err != nil {
@@ -61,19 +61,19 @@ func IsBootstrap(text []byte) bool {
 	return bytes.HasPrefix(text, []byte("# "+title)) || bytes.Contains(text, []byte("\nstatic_resources:"))
 }
 
-// ReadModel reads the model behind a file, and the flags by which it was made. The error says in a sentence why there is
+// ReadModel reads the model behind a file, and by what it was made. The error says in a sentence why there is
 // none, or why it is not that of the file.
-func ReadModel(text []byte) (model.Gateway, options.Flags, error) {
+func ReadModel(text []byte) (model.Gateway, options.Elsewhere, error) {
 	form, err := unpack(text)
 	if err != nil {
-		return model.Gateway{}, nil, err
+		return model.Gateway{}, options.Elsewhere{}, err
 	}
 	var b behind
 	if err := json.Unmarshal(form, &b); err != nil {
-		return model.Gateway{}, nil, fmt.Errorf("read its model: %w", err)
+		return model.Gateway{}, options.Elsewhere{}, fmt.Errorf("read its model: %w", err)
 	}
 	g, err := model.Decode(b.Model)
-	return g, b.Flags, err
+	return g, b.Elsewhere, err
 }
 
 // unpack is what stands behind a file, where it belongs to it.

@@ -28,7 +28,7 @@ func (r *runner) inspect() {
 	options.OnNACK = func(node string, nack xds.NACK) { r.inspector.Refused(node, nack) }
 	r.server = xds.New(options)
 	r.failing = failing.New()
-	r.inspector = inspect.New(inspect.Config{Server: r.server, Failing: func() inspect.Told { return inspect.Told{Failures: r.failing.Recent()} }, Flags: r.config.Options.Flags(), Version: r.config.Version, Log: r.log})
+	r.inspector = inspect.New(inspect.Config{Server: r.server, Failing: func() inspect.Told { return inspect.Told{Failures: r.failing.Recent()} }, Options: r.config.Options, Version: r.config.Version, Log: r.log})
 }
 
 // published tells the inspector of what is served.

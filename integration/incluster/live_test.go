@@ -175,14 +175,13 @@ func (p plugin) asks(kubeconfig string, flags ...string) {
 // differs has what is served compared with the cluster's objects, and with manifests.
 func (p plugin) differs(r *release, kubeconfig string) {
 	p.t.Helper()
-	own := []string{"--ingress-class", "postern", "--http-public-port", "80", "--https-public-port", "443"} // As the chart's control plane.
-	if got := p.as(kubeconfig, append([]string{"diff", "live", "cluster"}, own...)...); got.code != 0 {
+	if got := p.as(kubeconfig, "diff", "live", "cluster"); got.code != 0 || !strings.Contains(got.errs, "cluster is read by the flags of live: ") {
 		p.t.Errorf("diff live cluster ends with %d:\n%s%s", got.code, got.errs, got.out)
 	}
 	manifest := filepath.Join(p.t.TempDir(), "shop.yaml")
 	write(p.t, manifest, []byte(service+endpoint("10.244.0.9")+ingress("/b", "")))
 	for _, side := range []string{"cluster", "live"} {
-		got := p.as(kubeconfig, append([]string{"diff", side, manifest}, own...)...)
+		got := p.as(kubeconfig, "diff", side, manifest)
 		if got.code != 1 || !strings.Contains(got.out, "web.test /b") {
 			p.t.Errorf("diff %s ends with %d:\n%s%s", side, got.code, got.errs, got.out)
 		}

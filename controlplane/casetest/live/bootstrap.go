@@ -99,7 +99,7 @@ func (j *bootstrapJudge) Publish(r translator.Result) error {
 	}
 	text, err := static.File(file)
 	if err == nil {
-		text, err = static.WithModel(text, r.Gateway, options.Flags{})
+		text, err = static.WithModel(text, r.Gateway, options.Elsewhere{})
 	}
 	if err != nil {
 		return err
