@@ -54,26 +54,40 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// TestDashboardIsReachable: with network policies data planes reach the page that an Ingress leads to, and the page reaches
-// the data planes' health ports; without the Ingress nobody in the cluster reaches the page.
+// TestDashboardIsReachable: with network policies data planes reach the page that an Ingress leads to, replicas reach each
+// other's, and the page reaches the data planes' health ports; without the Ingress nobody else in the cluster reaches the page.
 func TestDashboardIsReachable(t *testing.T) {
 	t.Parallel()
 	from := func(objects []any, policy, port string) string {
+		var out []string
 		for _, rule := range named[*networkingv1.NetworkPolicy](t, objects, policy).Spec.Ingress {
 			for _, p := range rule.Ports {
 				if p.Port.StrVal == port && len(rule.From) == 1 {
-					return rule.From[0].PodSelector.MatchLabels["app.kubernetes.io/component"]
+					out = append(out, rule.From[0].PodSelector.MatchLabels["app.kubernetes.io/component"])
 				}
 			}
 		}
-		return ""
+		return strings.Join(out, ", ")
 	}
 	objects := render(t, "networkPolicy.enabled=true", `dashboard={"enabled":true,"ingress":{"enabled":true}}`)
-	if a, b := from(objects, "postern-controlplane", "inspect"), from(objects, "postern-dataplane", "health"); a != "dataplane" || b != "controlplane" {
+	if a, b := from(objects, "postern-controlplane", "inspect"), from(objects, "postern-dataplane", "health"); a != "dataplane, controlplane" || b != "controlplane" {
 		t.Errorf("the page is reached by %q, the health ports by %q", a, b)
 	}
-	if a := from(render(t, "networkPolicy.enabled=true", "dashboard.enabled=true"), "postern-controlplane", "inspect"); a != "" {
+	if a := from(render(t, "networkPolicy.enabled=true", "dashboard.enabled=true"), "postern-controlplane", "inspect"); a != "controlplane" {
 		t.Errorf("without an Ingress the page is reached by %q", a)
+	}
+}
+
+// TestReplicasFindEachOther: the name that the control plane is given is that of a headless Service of its pods' port.
+func TestReplicasFindEachOther(t *testing.T) {
+	t.Parallel()
+	objects := render(t, "dashboard.enabled=true", `upstream.clusterDomain="example.org"`)
+	peers := named[*corev1.Service](t, objects, "postern-inspect-peers")
+	if peers.Spec.ClusterIP != corev1.ClusterIPNone || !maps.Equal(peers.Spec.Selector, named[*corev1.Service](t, objects, "postern-inspect").Spec.Selector) {
+		t.Errorf("the Service is %+v", peers.Spec)
+	}
+	if args := controlPlane(t, objects).Spec.Containers[0].Args; !slices.Contains(args, "--inspect-peers=postern-inspect-peers.$(POD_NAMESPACE).svc.example.org.") {
+		t.Errorf("the flags are %q", args)
 	}
 }
 

@@ -62,6 +62,7 @@ manifests would.`,
 			if err != nil {
 				return err
 			}
+			tell(c.ErrOrStderr(), missingReplicas(answer))
 			return printSnapshot(c.OutOrStdout(), answer, snapshotForm{output: output, live: live.given()})
 		},
 	}
@@ -70,6 +71,21 @@ manifests would.`,
 	live.register(c)
 	outputFlag(c, &output, formatText, formatJSON, formatYAML)
 	return c
+}
+
+// missingReplicas are sentences on replicas of a control plane that did not tell of their proxies.
+func missingReplicas(answer any) []string {
+	proxies, ok := answer.(*inspect.Proxies)
+	if !ok {
+		return nil
+	}
+	var out []string
+	for _, r := range proxies.Replicas {
+		if r.Error != "" {
+			out = append(out, fmt.Sprintf("The proxies of the replica %s are not known: %s.", r.Name, strings.TrimSuffix(r.Error, ".")))
+		}
+	}
+	return out
 }
 
 // meantLive has the control plane asked where a cluster is named and nothing is said of its objects: a snapshot is of what is

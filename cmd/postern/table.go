@@ -138,7 +138,12 @@ func (t *table) proxies(p inspect.Proxies) {
 		t.row("no proxy is connected")
 		return
 	}
-	t.row("NODE", "AGENT", "CONNECTED", "REVISION", "BEHIND", "RESOURCES", "PENDING", "REFUSED")
+	replicas := len(p.Replicas) > 0
+	heading := []any{"NODE", "AGENT", "CONNECTED", "REVISION", "BEHIND", "RESOURCES", "PENDING", "REFUSED"}
+	if replicas {
+		heading = append(heading, "REPLICA")
+	}
+	t.row(heading...)
 	for _, one := range p.Proxies {
 		accepted, pending, refused := 0, 0, 0
 		for _, k := range one.Types {
@@ -146,7 +151,11 @@ func (t *table) proxies(p inspect.Proxies) {
 			pending += k.PendingCount
 			refused += len(k.Refused)
 		}
-		t.row(one.Node, orDash(one.Agent), one.Connected.UTC().Format(time.RFC3339), one.Revision, behind(one), accepted, pending, refused)
+		row := []any{one.Node, orDash(one.Agent), one.Connected.UTC().Format(time.RFC3339), one.Revision, behind(one), accepted, pending, refused}
+		if replicas {
+			row = append(row, orDash(one.Replica))
+		}
+		t.row(row...)
 	}
 	for _, one := range p.Proxies {
 		t.refusals(one)
@@ -201,7 +210,12 @@ func (t *table) streams(p inspect.ProxyStreams) {
 		t.row("cluster", orDash(s.Cluster))
 		t.row("agent", orDash(s.Agent))
 		t.row("connected", s.Connected.UTC().Format(time.RFC3339))
-		t.row("revision", fmt.Sprintf("%d of %d", s.Revision, p.Revision))
+		if s.Replica == "" {
+			t.row("revision", fmt.Sprintf("%d of %d", s.Revision, p.Revision))
+		} else { // Each counts its own.
+			t.row("replica", s.Replica)
+			t.row("revision", s.Revision)
+		}
 		t.row("behind", behind(s))
 		t.row()
 		t.row("TYPE", "NAME", "STATE", "VERSION")

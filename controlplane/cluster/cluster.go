@@ -163,7 +163,7 @@ func (c Config) prepare() (*parts, error) {
 	if c.Inspect.Address != "" {
 		// What backends answer, the data planes know, and do not tell.
 		p.asker = inspect.NewAsker(p.controller.Server(), c.Log)
-		p.inspector = inspect.New(inspect.Config{Server: p.controller.Server(), Failing: p.asker.Recent, Options: c.Options, Version: c.Version, Log: c.Log})
+		p.inspector = inspect.New(inspect.Config{Server: p.controller.Server(), Failing: p.asker.Recent, Replica: c.Identity, Options: c.Options, Version: c.Version, Log: c.Log})
 		p.controller.Observe(p.inspector)
 	}
 	c.warn(settings)

@@ -20,6 +20,7 @@ func apiPages() []page {
 		{pattern: "/proxies/{node...}", data: serveProxy},
 		{pattern: "/explain", template: "explain", data: serveExplain, view: explainView},
 		{pattern: "/model", data: serveModel},
+		{pattern: replicaPath, data: serveReplica},
 	}
 }
 

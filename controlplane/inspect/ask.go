@@ -47,9 +47,9 @@ type Asker struct {
 
 // Told is what data planes said.
 type Told struct {
-	Failures []failing.Failure
+	Failures []failing.Failure `json:"failures"`
 	// Silent are the nodes that did not say anything when they were asked, each with why.
-	Silent map[string]string
+	Silent map[string]string `json:"silent,omitempty"`
 }
 
 // NewAsker makes an Asker for the proxies of a server; it asks nobody until Run.

@@ -32,8 +32,9 @@ type pulse struct {
 	Refusals int `json:"refusals"`
 	Errors   int `json:"errors"`
 	Warnings int `json:"warnings"`
-	// Failing counts the backends with failed connections.
+	// Failing counts the backends with failed connections, Silent the replicas of the control plane that say nothing.
 	Failing int `json:"failing"`
+	Silent  int `json:"silent"`
 }
 
 // pulses has the pulse that all streams share: a View copies what every proxy has.
@@ -47,13 +48,13 @@ type pulses struct {
 }
 
 // now is a pulse that is no older than pulseGap, and no older than what Changed has told.
-func (p *pulses) now(i *Inspector, changed <-chan struct{}) (pulse, bool) {
+func (p *pulses) now(i *Inspector, changed <-chan struct{}, r *http.Request) (pulse, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.of == changed && time.Since(p.at) < pulseGap {
 		return p.last, p.known
 	}
-	v, ok := i.View()
+	v, ok := i.viewFor(r)
 	if p.at, p.of, p.known = time.Now(), changed, ok; ok {
 		p.last = v.pulse()
 	}
@@ -62,8 +63,9 @@ func (p *pulses) now(i *Inspector, changed <-chan struct{}) (pulse, bool) {
 
 func (v View) pulse() pulse {
 	x := v.index()
-	p := pulse{Revision: v.Revision, Published: v.At, Proxies: len(v.Proxies), Errors: x.severities[2], Warnings: x.severities[1], Failing: len(v.Failing)}
-	for _, proxy := range v.Proxies {
+	proxies := v.proxies()
+	p := pulse{Revision: v.Revision, Published: v.At, Proxies: len(proxies), Errors: x.severities[2], Warnings: x.severities[1], Failing: len(v.Failing)}
+	for _, proxy := range proxies {
 		if v.proxyRow(proxy).Health.State == stateOK {
 			p.ProxiesInSync++
 		}
@@ -71,6 +73,11 @@ func (v View) pulse() pulse {
 			if t.LastNACK != nil {
 				p.Refusals++
 			}
+		}
+	}
+	for _, o := range v.Others {
+		if o.Error != "" {
+			p.Silent++
 		}
 	}
 	return p
@@ -100,7 +107,7 @@ func (i *Inspector) events(w http.ResponseWriter, r *http.Request) {
 	wrote := time.Now()
 	for {
 		changed := i.Changed()
-		if now, ok := i.pulses.now(i, changed); ok {
+		if now, ok := i.pulses.now(i, changed, r); ok {
 			if now != last {
 				data, err := json.Marshal(now)
 				if err != nil {

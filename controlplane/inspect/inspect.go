@@ -3,6 +3,7 @@
 package inspect
 
 import (
+	"crypto/rand"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -22,6 +23,8 @@ type Config struct {
 	Server *xds.Server
 	// Failing gives the backends that failed requests lately; nil where nobody tells of them. It must not block.
 	Failing func() Told
+	// Replica is the name of this one among those of a control plane, empty where there is only one.
+	Replica string
 	// Options decide what is served.
 	Options options.Options
 	// Version is of the binary.
@@ -31,8 +34,9 @@ type Config struct {
 
 // Inspector is a controller.Observer: it keeps the latest publications and answers questions about them.
 type Inspector struct {
-	config Config
-	now    func() time.Time
+	config  Config
+	now     func() time.Time
+	process string
 
 	// mu guards what follows.
 	mu      sync.Mutex
@@ -41,6 +45,9 @@ type Inspector struct {
 	earlier []Moment
 	// changed is closed and replaced whenever something that a page shows may be other than before.
 	changed chan struct{}
+
+	// peers are asked too, where there are any. Serve sets it before anybody can ask.
+	peers *peers
 
 	pulses pulses
 }
@@ -52,7 +59,7 @@ func New(c Config) *Inspector {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Inspector{config: c, now: time.Now, changed: make(chan struct{})}
+	return &Inspector{config: c, now: time.Now, process: rand.Text(), changed: make(chan struct{})}
 }
 
 // Published implements controller.Observer.
@@ -112,14 +119,23 @@ func (i *Inspector) View() (View, bool) {
 	v.Proxies = i.config.Server.Proxies()
 	if i.config.Failing != nil {
 		v.Failing = map[string]failing.Failure{}
-		told := i.config.Failing()
-		v.Silent = told.Silent
-		for _, f := range told.Failures {
+		v.own = i.config.Failing()
+		v.Silent = v.own.Silent
+		for _, f := range v.own.Failures {
 			v.Failing[f.Cluster] = f
 		}
 	}
 	v.Now = i.now()
 	return v, true
+}
+
+// viewFor is a View for who looks, with what the other replicas know.
+func (i *Inspector) viewFor(r *http.Request) (View, bool) {
+	v, ok := i.View()
+	if ok && i.peers != nil && r.Header.Get(peerHeader) == "" {
+		v = v.beside(r.Context(), asking{i.peers, r.Header.Get("Authorization")})
+	}
+	return v, ok
 }
 
 // published is what a View has of the publications.
@@ -130,7 +146,7 @@ func (i *Inspector) published() (View, bool) {
 		return View{}, false
 	}
 	return View{
-		Publication: i.latest.Publication, At: i.latest.at, Earlier: i.earlier, options: i.config.Options, Version: i.config.Version, ages: i.ages, lazy: i.latest.lazy,
+		Publication: i.latest.Publication, At: i.latest.at, Earlier: i.earlier, options: i.config.Options, replica: i.config.Replica, process: i.process, Version: i.config.Version, ages: i.ages, lazy: i.latest.lazy,
 	}, true
 }
 

@@ -34,8 +34,9 @@ type View struct {
 	// Earlier are the publications before it that are still kept, the oldest first. Of a row of those that differ in
 	// endpoints only the last is there.
 	Earlier []Moment
-	// Proxies are those that are connected.
+	// Proxies are those that are connected to this replica of the control plane, Others the other replicas.
 	Proxies []xds.ProxyState
+	Others  []Replica
 	// Failing are the backends that failed requests lately, by the name of the Backend.
 	Failing map[string]failing.Failure
 	// Silent are the proxies that do not say which backends fail, each with why.
@@ -43,7 +44,12 @@ type View struct {
 	Now     time.Time
 	Version string
 	options options.Options
-	ages    ages
+	// replica and process are of this one, own is what its own proxies said.
+	replica, process string
+	own              Told
+	// asking asks the other replicas; without peers there are none.
+	asking asking
+	ages   ages
 	// lazy has the index, which is made for the first page that needs it; nil makes one each time.
 	lazy *lazyIndex
 }

@@ -100,9 +100,14 @@ func overviewData(v View, _ *http.Request) (any, error) {
 		}
 		problems = append(problems, problem{c.Health.State, "Proxy " + c.Node, c.Health.Reasons, c.Link})
 	}
-	if len(proxies) == 0 {
+	silent := v.silentReplicas()
+	switch {
+	case len(proxies) == 0 && len(silent) > 0:
+		problems = append(problems, problem{stateDegraded, "No proxy is connected to the replicas that answer", []string{"whether any answers requests is not known"}, "proxies"})
+	case len(proxies) == 0:
 		problems = append(problems, problem{stateFailing, "No proxy is connected", []string{"nothing answers requests by this configuration"}, "proxies"})
 	}
+	problems = append(problems, silent...)
 	for _, b := range backends {
 		if b.Health.State != stateOK {
 			p.Counts.BackendsInTrouble++

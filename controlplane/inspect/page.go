@@ -30,13 +30,16 @@ func pages() []page {
 // errNotFound is what a page answers where what it is asked for is not there, wrapped in a sentence that says so.
 var errNotFound = errors.New("not found")
 
+// unanswered is what a page answers that needs another replica, which does not say anything.
+type unanswered struct{ error }
+
 // badRequest is what a page answers to a question that cannot be read; its text is for the asker.
 type badRequest struct{ error }
 
-func (i *Inspector) routes() http.Handler { return i.pagesOf(i.View) }
+func (i *Inspector) routes() http.Handler { return i.pagesOf(i.viewFor) }
 
 // pagesOf answers every page by what a source of Views has.
-func (i *Inspector) pagesOf(source func() (View, bool)) http.Handler {
+func (i *Inspector) pagesOf(source func(*http.Request) (View, bool)) http.Handler {
 	mux := http.NewServeMux()
 	for _, p := range pages() {
 		mux.HandleFunc("GET "+p.pattern, func(w http.ResponseWriter, r *http.Request) { i.serve(w, r, p, source) })
@@ -50,8 +53,8 @@ func (i *Inspector) pagesOf(source func() (View, bool)) http.Handler {
 }
 
 // serve answers by JSON where it is asked for, by ?format=json or an Accept header without text/html.
-func (i *Inspector) serve(w http.ResponseWriter, r *http.Request, p page, source func() (View, bool)) {
-	view, ok := source()
+func (i *Inspector) serve(w http.ResponseWriter, r *http.Request, p page, source func(*http.Request) (View, bool)) {
+	view, ok := source(r)
 	if !ok {
 		i.fail(w, r, http.StatusServiceUnavailable, errors.New("nothing is served yet"))
 		return
@@ -72,6 +75,8 @@ func (i *Inspector) serve(w http.ResponseWriter, r *http.Request, p page, source
 		i.fail(w, r, http.StatusBadRequest, err)
 	case errors.Is(err, errNotFound):
 		i.fail(w, r, http.StatusNotFound, err)
+	case errors.As(err, new(unanswered)):
+		i.fail(w, r, http.StatusBadGateway, err)
 	case err != nil:
 		i.fail(w, r, http.StatusInternalServerError, err)
 	case html:

@@ -1,8 +1,10 @@
 package inspect
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/postern-gateway/postern/controlplane/xds"
@@ -14,6 +16,16 @@ type Proxies struct {
 	At       time.Time    `json:"at"`
 	// Proxies have one for each stream, sorted by node and then by age. The names of what they have are left out.
 	Proxies []Proxy `json:"proxies"`
+	// Replicas are those of the control plane beside the one that answers; Proxies has those that are connected to them too.
+	Replicas []ReplicaState `json:"replicas,omitempty"`
+}
+
+// ReplicaState is what becomes of asking another replica.
+type ReplicaState struct {
+	Name    string `json:"name"`
+	Proxies int    `json:"proxies"`
+	// Error is why it says nothing, so that its proxies are not known here.
+	Error string `json:"error,omitempty"`
 }
 
 // ProxyStreams is one node: the JSON of /proxies/NODE. A node has several streams where it makes its connection anew, or where
@@ -29,6 +41,10 @@ type ProxyStreams struct {
 type Proxy struct {
 	Node    string `json:"node"`
 	Cluster string `json:"cluster,omitempty"`
+	// Replica is the one of the control plane that it is connected to, where that is another one than answers. Revision, Behind
+	// and times are that one's.
+	Replica string `json:"replica,omitempty"`
+	at      string // where that one answers
 	// Agent is the software that it says it is.
 	Agent string `json:"agent,omitempty"`
 	// Authorizer is a data plane's authorizer, which has a stream of its own, and no listeners.
@@ -61,28 +77,63 @@ type ProxyType struct {
 	LastNACK *xds.NACK          `json:"lastNack,omitempty"`
 }
 
-// ProxyList is every proxy, in short.
-func (v View) ProxyList() Proxies {
-	out := Proxies{Revision: v.Revision, At: v.At, Proxies: []Proxy{}}
+// ownProxies are those that are connected to this replica.
+func (v View) ownProxies() []Proxy {
+	out := make([]Proxy, 0, len(v.Proxies))
 	for _, p := range v.Proxies {
-		short := v.proxy(p)
-		for i := range short.Types {
-			t := &short.Types[i]
-			t.Subscribed, t.Accepted, t.Pending = nil, nil, nil
-		}
-		out.Proxies = append(out.Proxies, short)
+		out = append(out, v.proxy(p))
 	}
 	return out
 }
 
-// ProxyStreams is one node with all that it has. The error is errNotFound.
+// proxies are those of all replicas, sorted by node and then by age.
+func (v View) proxies() []Proxy {
+	out := v.ownProxies()
+	for _, o := range v.Others {
+		out = append(out, o.Proxies...)
+	}
+	slices.SortStableFunc(out, func(a, b Proxy) int { return cmp.Or(cmp.Compare(a.Node, b.Node), a.Connected.Compare(b.Connected)) })
+	return out
+}
+
+// short leaves names out: all of what it subscribes to and has accepted, and of what is pending all but the first.
+func (p *Proxy) short(pending int) {
+	for i := range p.Types {
+		t := &p.Types[i]
+		t.Subscribed, t.Accepted, t.Pending = nil, nil, t.Pending[:min(len(t.Pending), pending)]
+	}
+}
+
+// ProxyList is every proxy, in short.
+func (v View) ProxyList() Proxies {
+	out := Proxies{Revision: v.Revision, At: v.At, Proxies: v.proxies()}
+	for i := range out.Proxies {
+		out.Proxies[i].Types = slices.Clone(out.Proxies[i].Types)
+		out.Proxies[i].short(0)
+	}
+	for _, o := range v.Others {
+		out.Replicas = append(out.Replicas, ReplicaState{Name: o.Name, Proxies: len(o.Proxies), Error: o.Error})
+	}
+	return out
+}
+
+// ProxyStreams is one node with all that it has. The error is errNotFound, or unanswered where another replica knows it.
 func (v View) ProxyStreams(node string) (ProxyStreams, error) {
 	out := ProxyStreams{Revision: v.Revision, At: v.At, Node: node}
-	var nodes []string
-	for _, p := range v.Proxies {
+	var nodes, asked []string
+	for _, p := range v.proxies() {
 		nodes = append(nodes, p.Node)
-		if p.Node == node {
-			out.Streams = append(out.Streams, v.proxy(p))
+		switch {
+		case p.Node != node || slices.Contains(asked, p.at):
+		case p.at == "":
+			out.Streams = append(out.Streams, p)
+		default:
+			asked = append(asked, p.at)
+			streams, err := v.asking.streams(p)
+			if err != nil {
+				return out, err
+			}
+			out.Streams = append(out.Streams, streams...)
 		}
 	}
 	if len(out.Streams) == 0 {

@@ -12,8 +12,10 @@ import (
 
 // proxyRow is a proxy that is connected.
 type proxyRow struct {
-	Node      string       `json:"node"`
-	Cluster   string       `json:"cluster,omitempty"`
+	Node    string `json:"node"`
+	Cluster string `json:"cluster,omitempty"`
+	// Replica is the one of the control plane that it is connected to, where that is another one.
+	Replica   string       `json:"replica,omitempty"`
 	Link      string       `json:"link"`
 	Connected time.Time    `json:"connected"`
 	Revision  xds.Revision `json:"revision"`
@@ -22,14 +24,14 @@ type proxyRow struct {
 	Health condition `json:"health"`
 }
 
-func (v View) proxyRow(p xds.ProxyState) proxyRow {
-	row := proxyRow{Node: p.Node, Cluster: p.Cluster, Link: link("proxy", "node", p.Node), Connected: p.Connected, Revision: p.Revision}
-	if v.Revision > p.Revision {
-		row.Behind = int(v.Revision - p.Revision)
+func (v View) proxyRow(p Proxy) proxyRow {
+	row := proxyRow{
+		Node: p.Node, Cluster: p.Cluster, Replica: p.Replica, Link: link("proxy", "node", p.Node), Connected: p.Connected,
+		Revision: p.Revision, Behind: int(p.Behind),
 	}
 	pending := 0
 	for _, t := range p.Types {
-		pending += len(t.Pending)
+		pending += t.PendingCount
 		if len(t.Refused) > 0 {
 			row.Health = row.Health.and(stateFailing, fmt.Sprintf("refuses %s", plural(len(t.Refused), strings.ToLower(typeName(t.TypeURL)))))
 		}
@@ -63,7 +65,7 @@ func typeName(url string) string {
 
 func (v View) proxyRows() []proxyRow {
 	out := []proxyRow{}
-	for _, p := range v.Proxies {
+	for _, p := range v.proxies() {
 		out = append(out, v.proxyRow(p))
 	}
 	return out
@@ -73,13 +75,26 @@ func (v View) proxyRows() []proxyRow {
 type proxiesPage struct {
 	Proxies []proxyRow `json:"proxies"`
 	Paging  paging     `json:"paging"`
+	// Silent are the replicas of the control plane that say nothing of theirs.
+	Silent []problem `json:"silent,omitempty"`
 }
 
 func (proxiesPage) Title() string { return "Proxies" }
 
 func proxiesView(v View, r *http.Request) (any, error) {
 	part, paging := cut(v.proxyRows(), r)
-	return proxiesPage{part, paging}, nil
+	return proxiesPage{part, paging, v.silentReplicas()}, nil
+}
+
+// silentReplicas are those of the control plane whose proxies are not known.
+func (v View) silentReplicas() []problem {
+	var out []problem
+	for _, o := range v.Others {
+		if o.Error != "" {
+			out = append(out, problem{stateDegraded, "Replica " + o.Name, []string{"its proxies are not known: " + o.Error}, "proxies"})
+		}
+	}
+	return out
 }
 
 // typeRow is what a proxy has made of one type of resource.
@@ -115,10 +130,10 @@ type nackRow struct {
 // namesShown bounds the names of a type's resources that a page lists.
 const namesShown = 20
 
-func (v View) typeRow(t xds.TypeState) typeRow {
+func (v View) typeRow(t ProxyType) typeRow {
 	row := typeRow{
-		Name: typeName(t.TypeURL), TypeURL: t.TypeURL, All: t.Wildcard, Subscribed: len(t.Subscribed), Accepted: len(t.Accepted),
-		Pending: t.Pending[:min(len(t.Pending), namesShown)], PendingCount: len(t.Pending), RefusedCount: len(t.Refused),
+		Name: typeName(t.TypeURL), TypeURL: t.TypeURL, All: t.Wildcard, Subscribed: t.SubscribedCount, Accepted: t.AcceptedCount,
+		Pending: t.Pending[:min(len(t.Pending), namesShown)], PendingCount: t.PendingCount, RefusedCount: len(t.Refused),
 	}
 	for _, n := range t.Refused[:min(len(t.Refused), namesShown)] {
 		row.Refused = append(row.Refused, n.Name)
@@ -126,8 +141,8 @@ func (v View) typeRow(t xds.TypeState) typeRow {
 	if len(t.Refused) > 0 {
 		row.Health = row.Health.and(stateFailing, plural(len(t.Refused), "resource")+" refused")
 	}
-	if len(t.Pending) > 0 {
-		row.Health = row.Health.and(stateDegraded, plural(len(t.Pending), "resource")+" not answered yet")
+	if t.PendingCount > 0 {
+		row.Health = row.Health.and(stateDegraded, plural(t.PendingCount, "resource")+" not answered yet")
 	}
 	if n := t.LastNACK; n != nil {
 		row.NACK = &nackRow{
@@ -154,7 +169,7 @@ func (p proxyPage) Title() string { return "Proxy " + p.Node }
 
 func proxyData(v View, r *http.Request) (any, error) {
 	p := proxyPage{Node: r.URL.Query().Get("node")}
-	for _, state := range v.Proxies {
+	for _, state := range v.proxies() {
 		if state.Node != p.Node {
 			continue
 		}

@@ -170,7 +170,7 @@ type resourceID struct{ typeURL, name, version string }
 // refusals are the proxies that refuse a version, sorted as the proxies are.
 func (v View) refusals() map[resourceID][]string {
 	out := map[resourceID][]string{}
-	for _, p := range v.Proxies {
+	for _, p := range v.proxies() {
 		for _, t := range p.Types {
 			for _, r := range t.Refused {
 				id := resourceID{t.TypeURL, r.Name, r.Version}

@@ -33,6 +33,10 @@ const (
 
 // Serve answers on a listener until ctx ends, which is no error.
 func (i *Inspector) Serve(ctx context.Context, l *Listener) error {
+	if l.peers != nil {
+		l.peers.process = i.process
+		i.peers = l.peers
+	}
 	calls := i.newCSDS()
 	// What streams ends by the context of its request.
 	asked, end := context.WithCancel(context.WithoutCancel(ctx))

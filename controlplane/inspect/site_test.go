@@ -30,7 +30,7 @@ type site struct {
 }
 
 func siteOf(t testing.TB, v View) site {
-	return site{t, newInspector().pagesOf(func() (View, bool) { return v, true })}
+	return site{t, newInspector().pagesOf(func(*http.Request) (View, bool) { return v, true })}
 }
 
 func (s site) get(address string) (int, http.Header, string) {

@@ -183,17 +183,17 @@ func TestProxyPage(t *testing.T) {
 	if rows[0].Health.State != stateOK || rows[1].Health.State != stateFailing || rows[1].Behind != 2 || !slices.Contains(rows[1].Health.Reasons, "2 revisions behind") {
 		t.Errorf("%+v", rows)
 	}
-	nack := v.typeRow(v.Proxies[1].Types[0])
+	nack := v.typeRow(v.proxies()[1].Types[0])
 	if nack.NACK == nil || nack.NACK.Over || nack.NACK.Origins[0].Link != "ingress?name=cart&namespace=shop" || nack.RefusedCount != 1 {
 		t.Errorf("%+v", nack)
 	}
 	v.Silent = map[string]string{v.Proxies[0].Node: "dial 10.0.0.1:8082: connection refused"}
-	if got := v.proxyRow(v.Proxies[0]); got.Health.State != stateDegraded || !strings.Contains(got.Health.Reasons[0], "dial 10.0.0.1:8082: connection refused") {
+	if got := v.proxyRow(v.proxies()[0]); got.Health.State != stateDegraded || !strings.Contains(got.Health.Reasons[0], "dial 10.0.0.1:8082: connection refused") {
 		t.Errorf("a proxy that cannot be asked: %+v", got)
 	}
 	v.Silent = nil
 	v.Proxies[0].Revision = 0
-	if got := v.proxyRow(v.Proxies[0]); got.Health.State != stateDegraded {
+	if got := v.proxyRow(v.proxies()[0]); got.Health.State != stateDegraded {
 		t.Errorf("a proxy that has answered nothing: %+v", got)
 	}
 }

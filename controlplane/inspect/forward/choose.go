@@ -47,7 +47,7 @@ func choose(pods []corev1.Pod) (chosen, error) {
 	}
 	out := chosen{pod: asked[0], port: inspectPort(asked[0])}
 	if len(asked) > 1 {
-		out.note = fmt.Sprintf("Of %s the newest is asked, %s; each tells of its own proxies.", names(asked), name(out.pod))
+		out.note = fmt.Sprintf("Of %s the newest is asked, %s.", names(asked), name(out.pod))
 		if first := asked[0].Namespace; slices.ContainsFunc(asked, func(p corev1.Pod) bool { return p.Namespace != first }) {
 			out.note += " -n NAMESPACE names another."
 		}

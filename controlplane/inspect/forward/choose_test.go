@@ -51,8 +51,8 @@ func TestChoose(t *testing.T) {
 	}{
 		{"a/x 1h ready", "a/x", ""},
 		{"a/x 1h ready; a/y 2h", "a/x", ""},
-		{"a/x 2h ready; a/y 1h ready", "a/y", "Of a/y, a/x the newest is asked, a/y; each tells of its own proxies."},
-		{"a/y 1h ready; a/x 1h ready", "a/x", "Of a/x, a/y the newest is asked, a/x; each tells of its own proxies."},
+		{"a/x 2h ready; a/y 1h ready", "a/y", "Of a/y, a/x the newest is asked, a/y."},
+		{"a/y 1h ready; a/x 1h ready", "a/x", "Of a/x, a/y the newest is asked, a/x."},
 		{"a/x 1h ready; b/x 2h ready", "a/x", "-n NAMESPACE names another."},
 		{"a/x 1h ready leaving; a/y 2h ready", "a/y", ""},
 		{"a/x 1h ready mute; a/y 2h ready", "a/y", ""},
