@@ -109,7 +109,7 @@ func awaitServing(t *testing.T, out *transcript.Text, ended chan error) {
 func walkPages(t *testing.T, p planted, client *http.Client, base string) {
 	t.Helper()
 	queue := []string{
-		"/", "/nothing", "/resources", "/proxies", "/proxies/postern-up", "/model", "/explain", "/events-not", "/resources/sds/host-1.test", "/resources/none",
+		"/", "/nothing", "/resources", "/proxies", "/proxies/postern-up", "/model", "/replica", "/explain", "/events-not", "/resources/sds/host-1.test", "/resources/none",
 		"/explain?url=https://users-1.test/&header=Authorization:+Basic+a3h1c2VyMTp3cm9uZw==", "/explain?url=https://client-0.test/",
 	}
 	for _, k := range inspect.Kinds() {

@@ -88,7 +88,7 @@ func findCanaries(t *testing.T, plane string) {
 	set.Walk(canary.Walk{
 		Client: v.client, Base: strings.TrimSuffix(v.base, "/"), Authorization: "Basic " + base64.StdEncoding.EncodeToString([]byte(v.name+":"+v.password)),
 		Start: []string{"/", "/nothing", "/resources", "/resources/sds", "/resources/sds/tls-0.test", "/resources/clusters", "/proxies", "/proxies/" + data.name,
-			"/model", "/explain", "/explain?url=https://users-0.test/", "/diff"},
+			"/model", "/replica", "/explain", "/explain?url=https://users-0.test/", "/diff"},
 		Patterns: inspect.Patterns(),
 	})
 	for _, path := range []string{":9090/metrics", ":8081/readyz", ":8082/metrics", ":8082/failing"} {
