@@ -34,6 +34,8 @@ const (
 	traefikClassAnnotation = "traefik.kubernetes.io/ingress.class"
 	// defaultClassAnnotation marks the IngressClass of Ingresses that name none.
 	defaultClassAnnotation = "ingressclass.kubernetes.io/is-default-class"
+	// solverLabel is on the Ingresses of cert-manager's HTTP-01 solver.
+	solverLabel = "acme.cert-manager.io/http01-solver"
 	// traefikClass is the class name by which an Ingress is in the traefik dialect without any annotation.
 	traefikClass = "traefik"
 )
@@ -88,11 +90,20 @@ func (c chooser) choose(ing source.Ingress) (bool, string, diag.D) {
 		return false, class, diag.New(diag.CodeNotSelected, at, why, "it is not served", fix+" if it should be")
 	}
 	if c.Selector != nil && !c.Selector.Matches(labels.Set(ing.Labels)) {
-		return false, class, diag.New(diag.CodeNotSelected, ing.Origin("metadata.labels"),
-			fmt.Sprintf("its labels do not match --ingress-selector %s", c.Selector), "it is not served",
-			"add the label if it should be")
+		return false, class, c.unlabelled(ing)
 	}
 	return true, class, diag.D{}
+}
+
+// unlabelled tells of an Ingress that the selector leaves out. Nobody but cert-manager writes a solver's, which waits for ever
+// where it is left out by mistake, and it is of a class that is served.
+func (c chooser) unlabelled(ing source.Ingress) diag.D {
+	at, why := ing.Origin("metadata.labels"), fmt.Sprintf("its labels do not match --ingress-selector %s", c.Selector)
+	if ing.Labels[solverLabel] == "true" {
+		return diag.New(diag.CodeNotSelected, at, why, "it is not served, so that cert-manager gets no certificate by it",
+			"add the label to http01.ingress.ingressTemplate.metadata.labels of the issuer's solver").At(diag.Warning)
+	}
+	return diag.New(diag.CodeNotSelected, at, why, "it is not served", "add the label if it should be")
 }
 
 // otherClass says why an Ingress of a class, empty for none, is not one that is served, and what to do; nothing where it is.
