@@ -82,11 +82,11 @@ func TestDashboardIsReachable(t *testing.T) {
 func TestReplicasFindEachOther(t *testing.T) {
 	t.Parallel()
 	objects := render(t, "dashboard.enabled=true", `upstream.clusterDomain="example.org"`)
-	peers := named[*corev1.Service](t, objects, "postern-inspect-peers")
-	if peers.Spec.ClusterIP != corev1.ClusterIPNone || !maps.Equal(peers.Spec.Selector, named[*corev1.Service](t, objects, "postern-inspect").Spec.Selector) {
-		t.Errorf("the Service is %+v", peers.Spec)
+	found := named[*corev1.Service](t, objects, "postern-inspect-replicas")
+	if found.Spec.ClusterIP != corev1.ClusterIPNone || !maps.Equal(found.Spec.Selector, named[*corev1.Service](t, objects, "postern-inspect").Spec.Selector) {
+		t.Errorf("the Service is %+v", found.Spec)
 	}
-	if args := controlPlane(t, objects).Spec.Containers[0].Args; !slices.Contains(args, "--inspect-peers=postern-inspect-peers.$(POD_NAMESPACE).svc.example.org.") {
+	if args := controlPlane(t, objects).Spec.Containers[0].Args; !slices.Contains(args, "--inspect-replicas=postern-inspect-replicas.$(POD_NAMESPACE).svc.example.org.") {
 		t.Errorf("the flags are %q", args)
 	}
 }

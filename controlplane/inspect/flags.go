@@ -23,8 +23,8 @@ type Flags struct {
 	CertDir string
 	// Hosts are names by which the listener is asked for.
 	Hosts []string
-	// Peers is a DNS name with the addresses of all replicas of a control plane, at whose port each is asked for its proxies.
-	Peers string
+	// Replicas is a DNS name with the addresses of all replicas of a control plane, at whose port each is asked for its proxies.
+	Replicas string
 }
 
 // Register defines the flags.
@@ -33,7 +33,7 @@ func (f *Flags) Register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.UsersFile, "inspect-users", "", "`FILE` of htpasswd with those who may inspect; read again on change")
 	fs.StringVar(&f.TokenFile, "inspect-token", "", "`FILE` with the bearer token of those who may inspect, of 16 bytes or more; read again on change")
 	fs.StringVar(&f.CertDir, "inspect-cert-dir", "", "folder with tls.crt and tls.key of the inspection listener (default: plain HTTP); read again on change")
-	fs.StringVar(&f.Peers, "inspect-peers", "", "DNS `NAME` with the addresses of all replicas of this control plane, as of a headless Service, which are asked for the proxies that are connected to them, with the credential of whoever looks")
+	fs.StringVar(&f.Replicas, "inspect-replicas", "", "DNS `NAME` with the addresses of all replicas of this control plane, as of a headless Service, which are asked for the proxies that are connected to them, with the credential of whoever looks")
 	fs.StringSliceVar(&f.Hosts, "inspect-host", nil, "`HOST` name by which the inspection pages are asked for; may be repeated")
 }
 
@@ -45,7 +45,7 @@ type Listener struct {
 	hosts       hosts
 	credentials *credentials
 	pair        *keyPair
-	peers       *peers
+	replicas    *replicas
 	log         *slog.Logger
 }
 
@@ -81,15 +81,15 @@ func (f Flags) Open(log *slog.Logger) (*Listener, error) {
 	if l.hosts, err = newHosts(f.Hosts, l.credentials != nil); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	if f.Peers != "" {
+	if f.Replicas != "" {
 		if l.credentials == nil {
-			return nil, errors.Join(fmt.Errorf("--inspect-peers %s: the others answer nobody without a credential: name one by --inspect-users or --inspect-token", f.Peers), l.Close())
+			return nil, errors.Join(fmt.Errorf("--inspect-replicas %s: the others answer nobody without a credential: name one by --inspect-users or --inspect-token", f.Replicas), l.Close())
 		}
 		host := ""
 		if len(l.hosts.names) > 0 {
 			host = l.hosts.names[0]
 		}
-		l.peers = newPeers(f.Peers, uint16(address.Port), host, l.pair)
+		l.replicas = newReplicas(f.Replicas, uint16(address.Port), host, l.pair)
 	}
 	l.URL = "http://" + l.Addr().String() + "/"
 	switch {
@@ -113,7 +113,7 @@ func (l *Listener) Close() error {
 // idle finds flags that have no effect without --inspect.
 func (f Flags) idle() error {
 	for _, flag := range []struct{ name, value string }{
-		{"--inspect-users", f.UsersFile}, {"--inspect-token", f.TokenFile}, {"--inspect-cert-dir", f.CertDir}, {"--inspect-host", strings.Join(f.Hosts, ",")}, {"--inspect-peers", f.Peers},
+		{"--inspect-users", f.UsersFile}, {"--inspect-token", f.TokenFile}, {"--inspect-cert-dir", f.CertDir}, {"--inspect-host", strings.Join(f.Hosts, ",")}, {"--inspect-replicas", f.Replicas},
 	} {
 		if flag.value != "" {
 			return fmt.Errorf("%s %s has no effect without --inspect ADDRESS", flag.name, flag.value)

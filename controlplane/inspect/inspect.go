@@ -46,8 +46,8 @@ type Inspector struct {
 	// changed is closed and replaced whenever something that a page shows may be other than before.
 	changed chan struct{}
 
-	// peers are asked too, where there are any. Serve sets it before anybody can ask.
-	peers *peers
+	// replicas are asked too, where there are any. Serve sets it before anybody can ask.
+	replicas *replicas
 
 	pulses pulses
 }
@@ -132,8 +132,8 @@ func (i *Inspector) View() (View, bool) {
 // viewFor is a View for who looks, with what the other replicas know.
 func (i *Inspector) viewFor(r *http.Request) (View, bool) {
 	v, ok := i.View()
-	if ok && i.peers != nil && r.Header.Get(peerHeader) == "" {
-		v = v.beside(r.Context(), asking{i.peers, r.Header.Get("Authorization")})
+	if ok && i.replicas != nil && r.Header.Get(replicaHeader) == "" {
+		v = v.beside(r.Context(), asking{i.replicas, r.Header.Get("Authorization")})
 	}
 	return v, ok
 }

@@ -47,7 +47,7 @@ type View struct {
 	// replica and process are of this one, own is what its own proxies said.
 	replica, process string
 	own              Told
-	// asking asks the other replicas; without peers there are none.
+	// asking asks the other replicas; without them there is nobody to ask.
 	asking asking
 	ages   ages
 	// lazy has the index, which is made for the first page that needs it; nil makes one each time.

@@ -33,9 +33,9 @@ const (
 
 // Serve answers on a listener until ctx ends, which is no error.
 func (i *Inspector) Serve(ctx context.Context, l *Listener) error {
-	if l.peers != nil {
-		l.peers.process = i.process
-		i.peers = l.peers
+	if l.replicas != nil {
+		l.replicas.process = i.process
+		i.replicas = l.replicas
 	}
 	calls := i.newCSDS()
 	// What streams ends by the context of its request.

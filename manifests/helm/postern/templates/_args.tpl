@@ -74,7 +74,7 @@
 {{- if $v.dashboard.enabled }}
 - --inspect=0.0.0.0:8083
 - --inspect-users=/etc/postern/inspect/users
-- --inspect-peers={{ include "postern.inspect" . }}-peers.$(POD_NAMESPACE).svc.{{ trimAll "." $v.upstream.clusterDomain }}.
+- --inspect-replicas={{ include "postern.inspect" . }}-replicas.$(POD_NAMESPACE).svc.{{ trimAll "." $v.upstream.clusterDomain }}.
 {{- end }}
 {{- if $v.controlPlane.pprof }}
 - --pprof=127.0.0.1:6060

@@ -22,7 +22,7 @@ func TestReplicasTellOfAllProxies(t *testing.T) {
 	for _, address := range replicas {
 		all.Addresses = append(all.Addresses, netip.MustParseAddr(address))
 	}
-	server.Set("postern-inspect-peers."+system+".svc.cluster.local", all)
+	server.Set("postern-inspect-replicas."+system+".svc.cluster.local", all)
 	var pods []*pod
 	for _, address := range replicas {
 		p := r.run("postern-controlplane", address, nil)

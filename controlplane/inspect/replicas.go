@@ -26,16 +26,16 @@ import (
 const (
 	// replicaPath is where a replica tells of itself alone.
 	replicaPath = "/replica"
-	// peerHeader says that another replica asks, which wants to know of this one alone.
-	peerHeader = "Postern-Replica"
-	// peersInterval is how old what other replicas said may be before they are asked again; peerTimeout is how long one may
-	// take, peersAtOnce how many are asked at once, peersAsked how many at all.
-	peersInterval = 2 * time.Second
-	peerTimeout   = time.Second
-	peersAtOnce   = 16
-	peersAsked    = 64
-	// peerBytesMax is the longest answer, in bytes: what a proxy has of 10,000 hosts.
-	peerBytesMax = 64 << 20
+	// replicaHeader says that another replica asks, which wants to know of this one alone.
+	replicaHeader = "Postern-Replica"
+	// replicasInterval is how old what other replicas said may be before they are asked again; replicaTimeout is how long one may
+	// take, replicasAtOnce how many are asked at once, replicasAsked how many at all.
+	replicasInterval = 2 * time.Second
+	replicaTimeout   = time.Second
+	replicasAtOnce   = 16
+	replicasAsked    = 64
+	// replicaBytesMax is the longest answer, in bytes: what a proxy has of 10,000 hosts.
+	replicaBytesMax = 64 << 20
 )
 
 // Replica is what one replica of the control plane knows and the others do not: the JSON of /replica.
@@ -44,16 +44,16 @@ type Replica struct {
 	Name string `json:"name"`
 	// Process is another one in each process, by which a replica knows itself among those that it asks.
 	Process string `json:"process"`
-	// Proxies are those that are connected to it. Of their lists only what is refused is there.
+	// Proxies are those that are connected to it. Of their lists what is refused is there, and the first of what is pending.
 	Proxies []Proxy `json:"proxies"`
 	Told
 	// Error is why it says nothing, in the words of who asked it.
 	Error string `json:"-"`
 }
 
-// peers asks the other replicas of a control plane, each of which knows its own proxies, as whoever looks: by the credential
+// replicas asks the other replicas of a control plane, each of which knows its own proxies, as whoever looks: by the credential
 // that came with the question, which all of them take. Nothing is asked unless somebody looks.
-type peers struct {
+type replicas struct {
 	// name is a DNS name with the addresses of all replicas, this one among them; find gives where they answer.
 	name string
 	find func(ctx context.Context) ([]netip.AddrPort, error)
@@ -69,11 +69,11 @@ type peers struct {
 	at   time.Time // guarded by mu
 }
 
-// newPeers makes peers by a name. With a key pair they are asked over TLS, and must show the same certificate: it is mounted
+// newReplicas makes replicas by a name. With a key pair they are asked over TLS, and must show the same certificate: it is mounted
 // into all of them.
-func newPeers(name string, port uint16, host string, pair *keyPair) *peers {
-	p := &peers{name: name, host: host, scheme: "http"}
-	p.find = func(ctx context.Context) ([]netip.AddrPort, error) {
+func newReplicas(name string, port uint16, host string, pair *keyPair) *replicas {
+	rs := &replicas{name: name, host: host, scheme: "http"}
+	rs.find = func(ctx context.Context) ([]netip.AddrPort, error) {
 		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 		var out []netip.AddrPort
 		for _, a := range addresses {
@@ -83,7 +83,7 @@ func newPeers(name string, port uint16, host string, pair *keyPair) *peers {
 	}
 	transport := &http.Transport{DisableKeepAlives: true}
 	if pair != nil {
-		p.scheme, transport.TLSClientConfig = "https", &tls.Config{
+		rs.scheme, transport.TLSClientConfig = "https", &tls.Config{
 			MinVersion: tls.VersionTLS13,
 			// No name is looked at: addresses stand in no certificate. The certificate itself is, below.
 			InsecureSkipVerify: true,
@@ -96,42 +96,42 @@ func newPeers(name string, port uint16, host string, pair *keyPair) *peers {
 			},
 		}
 	}
-	p.client = &http.Client{
-		Timeout: peerTimeout, Transport: transport,
+	rs.client = &http.Client{
+		Timeout: replicaTimeout, Transport: transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return p
+	return rs
 }
 
-// others are the replicas beside this one, sorted by name, as of peersInterval ago at most. It asks as the authorization does,
-// and takes as long as the slowest, or peerTimeout.
-func (p *peers) others(ctx context.Context, authorization string) []Replica {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if time.Since(p.at) < peersInterval {
-		return p.last
+// others are the replicas beside this one, sorted by name, as of replicasInterval ago at most. It asks as the authorization does,
+// and takes as long as the slowest, or replicaTimeout.
+func (rs *replicas) others(ctx context.Context, authorization string) []Replica {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if time.Since(rs.at) < replicasInterval {
+		return rs.last
 	}
 	// Others wait for the same answers, whoever goes away meanwhile.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*peerTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*replicaTimeout)
 	defer cancel()
-	p.last, p.at = p.ask(ctx, authorization), time.Now()
-	return p.last
+	rs.last, rs.at = rs.ask(ctx, authorization), time.Now()
+	return rs.last
 }
 
-func (p *peers) ask(ctx context.Context, authorization string) []Replica {
-	addresses, err := p.find(ctx)
+func (rs *replicas) ask(ctx context.Context, authorization string) []Replica {
+	addresses, err := rs.find(ctx)
 	if err != nil {
-		return []Replica{{Name: p.name, Error: "the other replicas are not found: " + withoutServer(err)}}
+		return []Replica{{Name: rs.name, Error: "the other replicas are not found: " + withoutServer(err)}}
 	}
 	slices.SortFunc(addresses, netip.AddrPort.Compare)
 	addresses = slices.Compact(addresses)
-	all := make([]Replica, min(len(addresses), peersAsked))
+	all := make([]Replica, min(len(addresses), replicasAsked))
 	var group errgroup.Group
-	group.SetLimit(peersAtOnce)
+	group.SetLimit(replicasAtOnce)
 	for i := range all {
 		at := addresses[i].String()
 		group.Go(func() error {
-			if err := p.get(ctx, at, replicaPath, authorization, &all[i]); err != nil {
+			if err := rs.get(ctx, at, replicaPath, authorization, &all[i]); err != nil {
 				all[i] = Replica{Error: silence(at, err)}
 			}
 			all[i].Name = cmp.Or(all[i].Name, at)
@@ -142,10 +142,10 @@ func (p *peers) ask(ctx context.Context, authorization string) []Replica {
 		})
 	}
 	_ = group.Wait() // None of them fails.
-	all = slices.DeleteFunc(all, func(r Replica) bool { return r.Process == p.process })
+	all = slices.DeleteFunc(all, func(r Replica) bool { return r.Process == rs.process })
 	slices.SortFunc(all, func(a, b Replica) int { return strings.Compare(a.Name, b.Name) })
-	if more := len(addresses) - peersAsked; more > 0 {
-		all = append(all, Replica{Name: p.name, Error: fmt.Sprintf("%s are not asked", plural(more, "replica"))})
+	if more := len(addresses) - replicasAsked; more > 0 {
+		all = append(all, Replica{Name: rs.name, Error: fmt.Sprintf("%s are not asked", plural(more, "replica"))})
 	}
 	return all
 }
@@ -160,16 +160,16 @@ func withoutServer(err error) string {
 }
 
 // get asks one replica for JSON.
-func (p *peers) get(ctx context.Context, at, path, authorization string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.scheme+"://"+at+path, nil)
+func (rs *replicas) get(ctx context.Context, at, path, authorization string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, rs.scheme+"://"+at+path, nil)
 	if err != nil {
 		return err
 	}
-	request.Host = p.host
+	request.Host = rs.host
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("Authorization", authorization)
-	request.Header.Set(peerHeader, p.process)
-	response, err := p.client.Do(request)
+	request.Header.Set(replicaHeader, rs.process)
+	response, err := rs.client.Do(request)
 	if err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (p *peers) get(ctx context.Context, at, path, authorization string, into an
 	default:
 		return fmt.Errorf("%s answers %s", at, response.Status)
 	}
-	if err := json.NewDecoder(io.LimitReader(response.Body, peerBytesMax)).Decode(into); err != nil {
+	if err := json.NewDecoder(io.LimitReader(response.Body, replicaBytesMax)).Decode(into); err != nil {
 		return fmt.Errorf("read what %s says: %w", at, err)
 	}
 	return nil
@@ -189,13 +189,13 @@ func (p *peers) get(ctx context.Context, at, path, authorization string, into an
 
 // asking is a question to the replicas, as whoever looks.
 type asking struct {
-	*peers
+	*replicas
 	authorization string
 }
 
 // streams are those of a node at its replica, with all that they have.
 func (a asking) streams(of Proxy) ([]Proxy, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), peerTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), replicaTimeout)
 	defer cancel()
 	parts := strings.Split(of.Node, "/")
 	for i, part := range parts {

@@ -27,8 +27,8 @@ type replica struct {
 	*Listener
 }
 
-// newReplicas are some that serve the same, and know of each other.
-func newReplicas(t *testing.T, f Flags, names ...string) []replica {
+// startReplicas are some that serve the same, and know of each other.
+func startReplicas(t *testing.T, f Flags, names ...string) []replica {
 	t.Helper()
 	var all []replica
 	var at []netip.AddrPort
@@ -36,22 +36,22 @@ func newReplicas(t *testing.T, f Flags, names ...string) []replica {
 		l := newLive(t)
 		l.inspector.config.Replica = name
 		l.publish(shop)
-		f.Peers = "replicas.test"
+		f.Replicas = "replicas.test"
 		listener := serve(t, l.inspector, f)
 		at = append(at, listener.Addr().(*net.TCPAddr).AddrPort())
 		all = append(all, replica{l, listener})
 	}
 	for _, r := range all {
-		r.Listener.peers.find = func(context.Context) ([]netip.AddrPort, error) { return slices.Clone(at), nil }
+		r.Listener.replicas.find = func(context.Context) ([]netip.AddrPort, error) { return slices.Clone(at), nil }
 	}
 	return all
 }
 
 // forget has the others asked again by the next question.
 func (r replica) forget() {
-	r.Listener.peers.mu.Lock()
-	defer r.Listener.peers.mu.Unlock()
-	r.Listener.peers.at = time.Time{}
+	r.Listener.replicas.mu.Lock()
+	defer r.Listener.replicas.mu.Unlock()
+	r.Listener.replicas.at = time.Time{}
 }
 
 // look asks a page as JSON, by the token.
@@ -70,13 +70,13 @@ func (r replica) look(t *testing.T, token, page string, into any) int {
 	return answer.StatusCode
 }
 
-const peersToken = "0123456789abcdef0123456789abcdef"
+const replicasToken = "0123456789abcdef0123456789abcdef"
 
 // TestReplicas: whichever replica is asked tells of all proxies, what they refuse and what they see fail, and of a replica that
 // does not answer that its proxies are not known.
 func TestReplicas(t *testing.T) {
-	token := writeFile(t, "token", peersToken)
-	all := newReplicas(t, Flags{TokenFile: token}, "control-1", "control-2", "control-3")
+	token := writeFile(t, "token", replicasToken)
+	all := startReplicas(t, Flags{TokenFile: token}, "control-1", "control-2", "control-3")
 	one, two := all[0], all[1]
 	one.proxy("near", takesAll)
 	two.proxy("pod/far", func(name string) string { return name + " is not wanted" })
@@ -86,7 +86,7 @@ func TestReplicas(t *testing.T) {
 	}
 	var list Proxies
 	eventually(t, func() bool {
-		one.look(t, peersToken, "proxies", &list)
+		one.look(t, replicasToken, "proxies", &list)
 		return len(list.Proxies) == 2 && len(list.Proxies[1].Types) == 2 && list.Proxies[1].Types[0].LastNACK != nil && list.Proxies[0].Behind == 0
 	})
 	if list.Proxies[0].Node != "near" || list.Proxies[0].Replica != "" || list.Proxies[1].Node != "pod/far" || list.Proxies[1].Replica != "control-2" {
@@ -96,7 +96,7 @@ func TestReplicas(t *testing.T) {
 		t.Errorf("the replicas are %+v", list.Replicas)
 	}
 	var streams ProxyStreams
-	if status := one.look(t, peersToken, "proxies/pod/far", &streams); status != 200 || len(streams.Streams) != 1 ||
+	if status := one.look(t, replicasToken, "proxies/pod/far", &streams); status != 200 || len(streams.Streams) != 1 ||
 		streams.Streams[0].Replica != "control-2" || len(streams.Streams[0].Types[0].Refused) != 1 {
 		t.Errorf("%d, %+v", status, streams)
 	}
@@ -106,18 +106,18 @@ func TestReplicas(t *testing.T) {
 			Types   []struct{ NACK *nackRow }
 		}
 	}
-	if status := one.look(t, peersToken, "proxy?node=pod/far", &page); status != 200 || page.Connections[0].Replica != "control-2" || page.Connections[0].Types[0].NACK == nil {
+	if status := one.look(t, replicasToken, "proxy?node=pod/far", &page); status != 200 || page.Connections[0].Replica != "control-2" || page.Connections[0].Types[0].NACK == nil {
 		t.Errorf("%d, %+v", status, page)
 	}
 	var refused struct{ Resources []Resource }
-	if one.look(t, peersToken, "resources/clusters", &refused); len(refused.Resources) != 1 || !slices.Equal(refused.Resources[0].RefusedBy, []string{"pod/far"}) {
+	if one.look(t, replicasToken, "resources/clusters", &refused); len(refused.Resources) != 1 || !slices.Equal(refused.Resources[0].RefusedBy, []string{"pod/far"}) {
 		t.Errorf("refused is %+v", refused)
 	}
 	var overview struct {
 		Counts   counts
 		Problems []struct{ What string }
 	}
-	one.look(t, peersToken, "", &overview)
+	one.look(t, replicasToken, "", &overview)
 	var problems []string
 	for _, p := range overview.Problems {
 		problems = append(problems, p.What)
@@ -127,33 +127,33 @@ func TestReplicas(t *testing.T) {
 	}
 	three := all[2]
 	var again Proxies
-	if three.look(t, peersToken, "proxies", &again); len(again.Proxies) != 2 || again.Proxies[0].Replica != "control-1" {
+	if three.look(t, replicasToken, "proxies", &again); len(again.Proxies) != 2 || again.Proxies[0].Replica != "control-1" {
 		t.Errorf("the third says %+v", again)
 	}
 
 	// A node that two replicas know, since it makes its connection anew, is told of by each of them, and asking ends.
 	one.proxy("pod/far", takesAll)
 	eventually(t, func() bool {
-		status := three.look(t, peersToken, "proxies/pod/far", &streams)
+		status := three.look(t, replicasToken, "proxies/pod/far", &streams)
 		return status == 200 && len(streams.Streams) == 2
 	})
 
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	dead := netip.MustParseAddrPort(strings.TrimPrefix(gone.URL, "http://"))
-	others := one.Listener.peers.find
-	one.Listener.peers.find = func(ctx context.Context) ([]netip.AddrPort, error) {
+	others := one.Listener.replicas.find
+	one.Listener.replicas.find = func(ctx context.Context) ([]netip.AddrPort, error) {
 		found, err := others(ctx)
 		return append(found, dead), err
 	}
-	one.look(t, peersToken, "proxies", &list)
+	one.look(t, replicasToken, "proxies", &list)
 	if len(list.Replicas) != 3 || !strings.Contains(list.Replicas[0].Error, "connection refused") {
 		t.Errorf("with one that is gone the replicas are %+v", list.Replicas)
 	}
-	one.Listener.peers.find = func(context.Context) ([]netip.AddrPort, error) {
+	one.Listener.replicas.find = func(context.Context) ([]netip.AddrPort, error) {
 		return nil, &net.DNSError{Err: "no such host", Name: "replicas.test", Server: "127.0.0.1:53"}
 	}
-	one.look(t, peersToken, "proxies", &list)
+	one.look(t, replicasToken, "proxies", &list)
 	if len(list.Replicas) != 1 || list.Replicas[0].Error != "the other replicas are not found: replicas.test: no such host" {
 		t.Errorf("without DNS the replicas are %+v", list.Replicas)
 	}
@@ -161,11 +161,11 @@ func TestReplicas(t *testing.T) {
 
 // TestReplicasOverTLS: they are asked over TLS where that is spoken, and get no credential unless they show the same certificate.
 func TestReplicasOverTLS(t *testing.T) {
-	token := writeFile(t, "token", peersToken)
-	all := newReplicas(t, Flags{TokenFile: token, CertDir: certificateFolder(t)}, "control-1", "control-2")
+	token := writeFile(t, "token", replicasToken)
+	all := startReplicas(t, Flags{TokenFile: token, CertDir: certificateFolder(t)}, "control-1", "control-2")
 	insecure := func(r replica) []Replica {
 		r.forget()
-		return r.Listener.peers.others(t.Context(), "Bearer "+peersToken)
+		return r.Listener.replicas.others(t.Context(), "Bearer "+replicasToken)
 	}
 	if got := insecure(all[0]); len(got) != 1 || got[0].Name != "control-2" || got[0].Error != "" {
 		t.Errorf("they say %+v", got)
@@ -175,7 +175,7 @@ func TestReplicasOverTLS(t *testing.T) {
 	stranger.Config.ErrorLog = log.New(io.Discard, "", 0)
 	stranger.StartTLS()
 	defer stranger.Close()
-	all[0].Listener.peers.find = func(context.Context) ([]netip.AddrPort, error) {
+	all[0].Listener.replicas.find = func(context.Context) ([]netip.AddrPort, error) {
 		return []netip.AddrPort{netip.MustParseAddrPort(strings.TrimPrefix(stranger.URL, "https://"))}, nil
 	}
 	if got := insecure(all[0]); len(got) != 1 || !strings.Contains(got[0].Error, "is not that of --inspect-cert-dir") || asked {
@@ -186,14 +186,14 @@ func TestReplicasOverTLS(t *testing.T) {
 // TestReplicasAreAskedByName: where a name is asked for, the others are asked by it; who looks by another credential gets what
 // that one may see.
 func TestReplicasAreAskedByName(t *testing.T) {
-	token := writeFile(t, "token", peersToken)
-	all := newReplicas(t, Flags{TokenFile: token, Hosts: []string{"inspect.test"}}, "control-1", "control-2")
-	got := all[0].Listener.peers.others(t.Context(), "Bearer "+peersToken)
+	token := writeFile(t, "token", replicasToken)
+	all := startReplicas(t, Flags{TokenFile: token, Hosts: []string{"inspect.test"}}, "control-1", "control-2")
+	got := all[0].Listener.replicas.others(t.Context(), "Bearer "+replicasToken)
 	if len(got) != 1 || got[0].Error != "" {
 		t.Errorf("they say %+v", got)
 	}
 	all[0].forget()
-	got = all[0].Listener.peers.others(t.Context(), "Bearer another")
+	got = all[0].Listener.replicas.others(t.Context(), "Bearer another")
 	if len(got) != 2 || !strings.Contains(got[0].Error, "does not take the credential") {
 		t.Errorf("by another credential they say %+v", got)
 	}
