@@ -2,6 +2,7 @@
 package chart
 
 import (
+	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,13 +15,27 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/postern-gateway/postern/controlplane/casetest/namespace"
 	"github.com/postern-gateway/postern/integration/cluster"
 	"github.com/postern-gateway/postern/manifests"
 )
 
 const root = "../.."
 
-func TestMain(m *testing.M) { os.Exit(cluster.Main(m)) }
+func TestMain(m *testing.M) {
+	if !namespace.Inside() {
+		folders, err := fetchModules()
+		if err != nil {
+			_ = os.Setenv(faultVariable, err.Error())
+		}
+		text, err := json.Marshal(folders)
+		if err != nil {
+			panic(err)
+		}
+		_ = os.Setenv(foldersVariable, string(text))
+	}
+	os.Exit(cluster.Main(m))
+}
 
 func render(t *testing.T, values ...string) []manifests.Object {
 	t.Helper()

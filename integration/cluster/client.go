@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
@@ -106,30 +107,37 @@ func writeKubeconfig(path string, config *rest.Config) error {
 	return clientcmd.WriteToFile(*file, path)
 }
 
-// Apply applies manifests, several in one text, as kubectl apply --server-side does. Namespaces that they stand in and that
-// do not exist are created.
+// Apply applies manifests, several in one text, as kubectl apply --server-side --validate=strict does. Namespaces that they
+// stand in and that do not exist are created.
 func (c *Cluster) Apply(t testing.TB, manifests string) {
 	t.Helper()
+	if err := c.TryApply(t.Context(), manifests); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TryApply is Apply up to the first object that is not taken, and why.
+func (c *Cluster) TryApply(ctx context.Context, manifests string) error {
 	client, err := dynamic.NewForConfig(c.Config)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	groups, err := restmapper.GetAPIGroupResources(discovery.NewDiscoveryClientForConfigOrDie(c.Config))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	a := applier{client, restmapper.NewDiscoveryRESTMapper(groups)}
 	documents := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader([]byte(manifests))))
 	for {
 		text, err := documents.Read()
 		if errors.Is(err, io.EOF) {
-			return
+			return nil
 		}
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		if err := a.applyText(t.Context(), text); err != nil {
-			t.Fatal(err)
+		if err := a.applyText(ctx, text); err != nil {
+			return err
 		}
 	}
 }
@@ -171,7 +179,14 @@ func (a applier) apply(ctx context.Context, u *unstructured.Unstructured) error 
 		}
 		to = a.client.Resource(mapping.Resource).Namespace(namespace)
 	}
-	_, err = to.Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: manager, Force: true})
+	text, err := u.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	force := true
+	_, err = to.Patch(ctx, u.GetName(), types.ApplyYAMLPatchType, text, metav1.PatchOptions{
+		FieldManager: manager, Force: &force, FieldValidation: metav1.FieldValidationStrict,
+	})
 	if err != nil {
 		return fmt.Errorf("apply %s %s/%s: %w", kind.Kind, u.GetNamespace(), u.GetName(), err)
 	}
