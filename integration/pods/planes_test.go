@@ -40,14 +40,18 @@ func (l *lab) replica(n int) *controlPlane {
 
 // start runs it with the arguments that its Deployment has, but for what a kubelet would give it.
 func (c *controlPlane) start() {
+	c.lab.t.Helper()
+	command := exec.Command(os.Getenv(processes.Postern), c.arguments()...)
+	command.Env = append(os.Environ(), "POD_NAME="+c.name, "POD_NAMESPACE="+systemNamespace)
+	c.Process = processes.Start(c.lab.t, c.name, command)
+}
+
+func (c *controlPlane) arguments() []string {
 	l := c.lab
 	l.t.Helper()
-	args := append(l.arguments("postern-controlplane"),
+	return append(l.arguments("postern-controlplane"),
 		"--kubeconfig="+l.kubeconfig, "--http="+entryHTTP, "--https="+entryHTTPS, "--xds="+c.xds, "--xds-cert-dir="+l.trust.controlPlane,
 		"--health="+c.health, "--metrics="+c.metrics, "--identity="+c.name)
-	command := exec.Command(os.Getenv(processes.Postern), args...)
-	command.Env = append(os.Environ(), "POD_NAME="+c.name, "POD_NAMESPACE="+systemNamespace)
-	c.Process = processes.Start(l.t, c.name, command)
 }
 
 // awaitReady waits until it serves what it has read.

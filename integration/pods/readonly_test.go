@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,46 +17,73 @@ import (
 	"github.com/postern-gateway/postern/integration/processes"
 )
 
-// TestReadOnlyRoot: both data planes become ready and answer as a user without rights, where nothing can be written to but
-// --folder.
+// TestReadOnlyRoot: the control plane and both data planes become ready and do their work as a user without rights, where
+// nothing can be written to but --folder, and the control plane's /tmp.
 func TestReadOnlyRoot(t *testing.T) {
 	eachDataPlane(t, func(t *testing.T, plane string) {
 		needUsers(t)
 		l := newLab(t)
 		s := l.newSite()
-		control := l.replica(1)
-		control.start()
-		j := l.jail()
-		d := &dataPlane{lab: l, plane: plane, folder: j.Writable}
-		j.Command = append(j.Command, l.dataArguments(plane, j.Writable, control.xds)...)
-		text, err := json.Marshal(j)
-		if err != nil {
+		if err := os.Chown(l.kubeconfig, 0, jailUser); err != nil { // As the account's token.
 			t.Fatal(err)
 		}
-		command := exec.Command("/proc/self/exe")
-		command.Env = append(os.Environ(), jailVariable+"="+string(text))
-		command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-		d.Process = processes.Start(t, "postern-dataplane in its jail", command)
+		lookIn(t, l.kubeconfig)
+		control := l.replica(1)
+		j := l.jail(control.name, l.trust.controlPlane)
+		j.Env = append(j.Env, "TMPDIR="+j.Writable)
+		control.Process = j.start(t, control.name, control.arguments())
+		d := &dataPlane{lab: l, plane: plane}
+		k := l.jail("postern-dataplane", l.trust.dataPlane)
+		d.Process = k.start(t, "postern-dataplane", l.dataArguments(plane, k.Writable, control.xds))
 		d.awaitReady()
 		s.answers(t)
 		control.awaitSettled(plane)
-		processes := family(t, d.Command.Process.Pid)
-		if want := map[string]int{planeGo: 1, planeEnvoy: 2}[plane]; len(processes) != want {
-			t.Errorf("%d processes, want %d", len(processes), want)
-		}
-		for _, pid := range processes {
-			for _, fault := range rights(t, pid) {
-				t.Errorf("process %d: %s", pid, fault)
+		for _, of := range []struct {
+			process   *processes.Process
+			folder    string
+			processes int
+		}{{control.Process, j.Writable, 1}, {d.Process, k.Writable, map[string]int{planeGo: 1, planeEnvoy: 2}[plane]}} {
+			found := family(t, of.process.Command.Process.Pid)
+			if len(found) != of.processes {
+				t.Errorf("%d processes, want %d", len(found), of.processes)
 			}
-			for _, fault := range writable(t, pid, j.Writable) {
-				t.Errorf("process %d: %s", pid, fault)
+			for _, pid := range found {
+				for _, fault := range slices.Concat(rights(t, pid), writable(t, pid, of.folder)) {
+					t.Errorf("process %d: %s", pid, fault)
+				}
 			}
-		}
-		d.Signal(syscall.SIGTERM)
-		if err := d.AwaitEnd(); err != nil {
-			t.Errorf("it ends with %v", err)
+			of.process.Signal(syscall.SIGTERM)
+			if err := of.process.AwaitEnd(); err != nil {
+				t.Errorf("it ends with %v", err)
+			}
 		}
 	})
+}
+
+// start runs the binary in the jail.
+func (j jail) start(t *testing.T, name string, arguments []string) *processes.Process {
+	t.Helper()
+	j.Command = append(j.Command, arguments...)
+	text, err := json.Marshal(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command("/proc/self/exe")
+	command.Env = append(os.Environ(), jailVariable+"="+string(text))
+	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	return processes.Start(t, name+" in its jail", command)
+}
+
+// lookIn lets the jail's user read a file of its group, and every user look into the folders above.
+func lookIn(t *testing.T, file string) {
+	t.Helper()
+	err := os.Chmod(file, 0o440)
+	for folder := filepath.Dir(file); err == nil && folder != os.TempDir() && folder != "/"; folder = filepath.Dir(folder) {
+		err = os.Chmod(folder, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // needUsers skips a test where no other user can be had; in CI it fails.
@@ -83,43 +111,45 @@ func oneUser(t *testing.T) bool {
 	return err == nil && n <= jailUser
 }
 
-// jail prepares one; its command has no arguments yet. All that is in it can be read by its user.
-func (l *lab) jail() jail {
+// jail prepares one for a process with certificates; its command has no arguments yet. All that is in it can be read by its
+// user.
+func (l *lab) jail(name, certificates string) jail {
 	l.t.Helper()
+	own := filepath.Join(l.folder, name)
 	j := jail{
-		Root: filepath.Join(l.folder, "root"), Writable: filepath.Join(l.folder, "memory"), Programs: map[string]string{},
-		Env: []string{"PATH=/usr/bin", "POD_NAME=jailed", "POD_NAMESPACE=" + systemNamespace},
+		Root: filepath.Join(own, "root"), Writable: filepath.Join(own, "memory"), Programs: map[string]string{},
+		Env: []string{"PATH=/usr/bin", "POD_NAME=" + name, "POD_NAMESPACE=" + systemNamespace},
 	}
-	for _, folder := range []string{j.Root, j.Writable} {
+	for _, folder := range []string{own, j.Root, j.Writable} {
 		if err := os.Mkdir(folder, 0o755); err != nil {
 			l.t.Fatal(err)
 		}
 	}
 	programs := map[string]string{"postern": os.Getenv(processes.Postern), planeEnvoy: live.NeedEnvoy(l.t)}
-	j.Env = append(j.Env, "ENVOY="+filepath.Join(l.folder, planeEnvoy))
+	j.Env = append(j.Env, "ENVOY="+filepath.Join(own, planeEnvoy))
 	for name, from := range programs {
 		from, err := filepath.EvalSymlinks(from)
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		to := filepath.Join(l.folder, name)
+		to := filepath.Join(own, name)
 		if err := os.WriteFile(to, nil, 0o755); err != nil {
 			l.t.Fatal(err)
 		}
 		j.Programs[from] = to
 	}
-	j.Command = []string{filepath.Join(l.folder, "postern")}
+	j.Command = []string{filepath.Join(own, "postern")}
 	// As a Secret's volume with fsGroup.
-	files, err := filepath.Glob(filepath.Join(l.trust.dataPlane, "*"))
+	files, err := filepath.Glob(filepath.Join(certificates, "*"))
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	for _, file := range append(files, l.trust.dataPlane) {
+	for _, file := range append(files, certificates) {
 		if err := os.Chown(file, 0, jailUser); err != nil {
 			l.t.Fatal(err)
 		}
 		mode := os.FileMode(0o440)
-		if file == l.trust.dataPlane {
+		if file == certificates {
 			mode = 0o750
 		}
 		if err := os.Chmod(file, mode); err != nil {
