@@ -34,7 +34,7 @@ standard output; the CA's key is then kept only where --dir is given too.
 
 Made again in the same DIR, the CA stays and the certificates are new.`,
 		Example: `  postern certs --dir certs
-  postern certs --dir certs -o yaml --namespace postern | kubectl apply -f -`,
+  postern certs --dir certs -o yaml --namespace postern-system | kubectl apply -f -`,
 		Args: onlyFlags,
 		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.OutOrStdout()) },
 	}

@@ -26,7 +26,7 @@ an Event. There is no other way to ask than with a data plane's certificate.
 
 Ingresses get the addresses of --publish-service, or those of --publish-address, in their status.
 Of several replicas each serves data planes, and the leader writes status and Events.`,
-		Example: `  postern controlplane --xds-cert-dir /certs --publish-service postern/postern-dataplane
+		Example: `  postern controlplane --xds-cert-dir /certs --publish-service postern-system/postern-dataplane
   postern controlplane --kubeconfig ~/.kube/config --xds-cert-dir certs/controlplane --lease-namespace default`,
 		Args: onlyFlags,
 		RunE: func(c *cobra.Command, _ []string) (err error) {

@@ -30,7 +30,7 @@ it serves on by what it has.
 A SIGTERM drains it: not ready, it serves on for --drain-delay, then every answer ends its
 connection, and the process ends when the last is gone, or after --drain-timeout. A second SIGTERM
 ends it at once.`,
-		Example: `  postern dataplane --xds postern-controlplane.postern.svc.cluster.local.:18000 --xds-cert-dir /certs
+		Example: `  postern dataplane --xds postern-controlplane.postern-system.svc.cluster.local.:18000 --xds-cert-dir /certs
   postern dataplane --data-plane go --xds 127.0.0.1:18000 --xds-cert-dir certs/dataplane`,
 		Args: onlyFlags,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
