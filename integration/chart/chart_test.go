@@ -156,7 +156,7 @@ func TestRoles(t *testing.T) {
 	}
 }
 
-// TestUpgradeKeepsSecrets: generated certificates are those of the first install, or running data planes would be parted from
+// TestUpgradeKeepsSecrets: an upgrade keeps the values. Generated certificates are those of the first install, or running data planes would be parted from
 // their control plane; and so is the password of the page, or an upgrade would lock everyone out.
 func TestUpgradeKeepsSecrets(t *testing.T) {
 	c := cluster.Start(t)
@@ -165,10 +165,11 @@ func TestUpgradeKeepsSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	helm := manifests.Helm{Program: program, Home: t.TempDir()}
-	upgrade := func(set string) map[string]string {
+	kubeconfig := cluster.Kubeconfig(t, c.Config)
+	run := func(command string, flags ...string) map[string]string {
 		t.Helper()
-		if _, err := helm.Run(t.Context(), "upgrade", "--install", "postern", filepath.Join(root, "manifests/helm/postern"), "--namespace", "upgraded",
-			"--create-namespace", "--kubeconfig", cluster.Kubeconfig(t, c.Config), "--set-json", set, "--set-json", "dashboard.enabled=true"); err != nil {
+		args := append([]string{command, "postern", filepath.Join(root, "manifests/helm/postern"), "--namespace", "upgraded", "--kubeconfig", kubeconfig}, flags...)
+		if _, err := helm.Run(t.Context(), args...); err != nil {
 			t.Fatal(err)
 		}
 		out := map[string]string{}
@@ -183,7 +184,8 @@ func TestUpgradeKeepsSecrets(t *testing.T) {
 		}
 		return out
 	}
-	first, second := upgrade("dataPlane.replicas=2"), upgrade("dataPlane.replicas=3")
+	first := run("install", "--create-namespace", "--set-json", "dashboard.enabled=true")
+	second := run("upgrade", "--reset-then-reuse-values", "--set-json", "dataPlane.replicas=3")
 	if len(first) != 9 || !maps.Equal(first, second) {
 		t.Errorf("the Secrets hold %d things, the same after an upgrade: %t", len(first), maps.Equal(first, second))
 	}
