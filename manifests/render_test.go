@@ -298,6 +298,34 @@ func TestHostPorts(t *testing.T) {
 	}
 }
 
+// TestReplacement: where a node has room for one pod of a kind only, by its host port, no new one is waited for before an old
+// one ends; elsewhere no control plane ends before. What is given counts alone.
+func TestReplacement(t *testing.T) {
+	t.Parallel()
+	surge := func(d *appsv1.Deployment) string {
+		rolling := d.Spec.Strategy.RollingUpdate
+		if rolling == nil {
+			return string(d.Spec.Strategy.Type)
+		}
+		return fmt.Sprintf("%v more, %v less", rolling.MaxSurge, rolling.MaxUnavailable)
+	}
+	for _, c := range []struct {
+		set            []string
+		control, plane string
+	}{
+		{nil, "1 more, 0 less", ""},
+		{[]string{`dashboard={"enabled":true,"hostPort":{"enabled":true}}`}, "0 more, 1 less", ""},
+		{[]string{`dataPlane.hostPort.http.enabled=true`}, "1 more, 0 less", "0 more, 1 less"},
+		{[]string{`dataPlane.hostPort.https.enabled=true`, `dashboard={"enabled":true,"hostPort":{"enabled":true}}`, `controlPlane.strategy.type="Recreate"`, `dataPlane.strategy.type="Recreate"`}, "Recreate", "Recreate"},
+	} {
+		objects := render(t, c.set...)
+		control, plane := named[*appsv1.Deployment](t, objects, "postern-controlplane"), named[*appsv1.Deployment](t, objects, "postern-dataplane")
+		if a, b := surge(control), surge(plane); a != c.control || b != c.plane {
+			t.Errorf("%v: of control planes %s, of data planes %s", c.set, a, b)
+		}
+	}
+}
+
 // TestNamespacesNarrowTheRoles: with namespaces, no Secret, Service or Ingress of another can be read.
 func TestNamespacesNarrowTheRoles(t *testing.T) {
 	t.Parallel()

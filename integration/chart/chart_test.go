@@ -72,7 +72,8 @@ func TestChart(t *testing.T) {
 			`dataPlane.strategy={"type":"RollingUpdate","rollingUpdate":{"maxUnavailable":"10%"}}`},
 		"the page": {`dashboard={"enabled":true,"hostPort":{"enabled":true},"ingress":{"enabled":true,"hosts":["ops.example.com"],"tlsSecret":"ops","labels":{"app":"traefik"}}}`,
 			`networkPolicy.enabled=true`, `watch.labelSelector="app=traefik"`},
-		"node ports": {`dataPlane.service.type="NodePort"`, `dataPlane.service.nodePorts={"http":30080,"https":30443}`},
+		"no pods at once": {`controlPlane.strategy.type="Recreate"`, `dataPlane.strategy.type="Recreate"`, `dataPlane.hostPort.http.enabled=true`, `dashboard={"enabled":true,"hostPort":{"enabled":true}}`, `controlPlane.replicas=1`},
+		"node ports":      {`dataPlane.service.type="NodePort"`, `dataPlane.service.nodePorts={"http":30080,"https":30443}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, o := range renderIn(t, "chart-"+string(rune('a'+len(set))), set...) {

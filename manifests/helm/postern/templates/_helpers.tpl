@@ -60,6 +60,13 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
+{{/* How the pods of a Deployment with a host port are replaced: where every node has one, a new pod finds room only when an
+old one is gone, and a rollout that waits for it would never end. */}}
+{{- define "postern.oneForOne" -}}
+type: RollingUpdate
+rollingUpdate: {maxUnavailable: 1, maxSurge: 0}
+{{- end }}
+
 {{/* Where pods run. Takes (list $ COMPONENT PLANE). */}}
 {{- define "postern.scheduling" -}}
 {{- $ := index . 0 -}}
