@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -50,6 +51,8 @@ var switches = [][]string{
 	{`dataPlane.service.nodePorts={"http":0,"https":0}`, `dataPlane.service.nodePorts={"http":30080,"https":30443}`},
 	{`dataPlane.hostPort={}`, `dataPlane.hostPort={"http":{"enabled":true},"https":{"enabled":true}}`},
 	{`entries.http.enabled=true`, `entries.http.enabled=false`},
+	{`entries.trustedProxies=["10.0.0.0/8"]`},
+	{`dataPlane.service.tlsAtLoadBalancer=false`, `dataPlane.service.tlsAtLoadBalancer=true`},
 	{`xds.certificates.mode="generate"`, `xds.certificates.mode="cert-manager"`, `xds.certificates={"mode":"cert-manager","certManager":{"issuerRef":{"name":"ca","kind":"ClusterIssuer"}}}`, `xds.certificates.mode="existing"`},
 	{`watch.namespaces=[]`, `watch.namespaces=["shop","default","gateway"]`, `watch.namespaces=["shop"]`},
 	{`rbac.enabled=true`, `rbac.enabled=false`},
@@ -69,7 +72,7 @@ var switches = [][]string{
 }
 
 // combinations are so many that each pair of values stands in one, on average, many times.
-const combinations = 220
+const combinations = 300
 
 // TestCombinations: whatever is switched on with whatever else, the objects are Kubernetes' own, hold together, and keep
 // to what is promised of the pods.
@@ -127,6 +130,7 @@ func contradicts(set []string) bool {
 	return has(`dataPlane.kind="DaemonSet"`, `dataPlane.autoscaling.enabled=true`) ||
 		has(`entries.http.enabled=false`, `dataPlane.hostPort={"http":{"enabled":true},"https":{"enabled":true}}`) ||
 		has(`watch.namespaces=["shop"]`, `entries.https.defaultCertificate.secret="default/tls"`) ||
+		has(`dataPlane.service.tlsAtLoadBalancer=true`, `entries.http.enabled=false`) ||
 		slices.ContainsFunc(set, func(s string) bool { return strings.HasPrefix(s, "dashboard=") && strings.Contains(s, "ingress") }) &&
 			has(`watch.namespaces=["shop"]`)
 }
@@ -322,6 +326,24 @@ func TestReplacement(t *testing.T) {
 		control, plane := named[*appsv1.Deployment](t, objects, "postern-controlplane"), named[*appsv1.Deployment](t, objects, "postern-dataplane")
 		if a, b := surge(control), surge(plane); a != c.control || b != c.plane {
 			t.Errorf("%v: of control planes %s, of data planes %s", c.set, a, b)
+		}
+	}
+}
+
+// TestTLSAtLoadBalancer: both ports of the load balancer lead to the entry without TLS, which is told whom to believe.
+func TestTLSAtLoadBalancer(t *testing.T) {
+	t.Parallel()
+	for _, https := range []string{"true", "false"} {
+		objects := render(t, `dataPlane.service.tlsAtLoadBalancer=true`, `entries.trustedProxies=["10.0.0.0/8"]`, "entries.https.enabled="+https)
+		got := map[string]string{}
+		for _, p := range named[*corev1.Service](t, objects, "postern-dataplane").Spec.Ports {
+			got[fmt.Sprint(p.Name, " ", p.Port)] = p.TargetPort.StrVal
+		}
+		if !maps.Equal(got, map[string]string{"http 80": "http", "https 443": "http"}) {
+			t.Errorf("with entries.https.enabled=%s the ports are %v", https, got)
+		}
+		if !slices.Contains(controlPlane(t, objects).Spec.Containers[0].Args, "--trusted-proxies=10.0.0.0/8") {
+			t.Error("nobody is believed")
 		}
 	}
 }

@@ -27,6 +27,14 @@
 {{- fail (printf "dataPlane.hostPort.%s.enabled: the entry is closed by entries.%s.enabled" $entry $entry) }}
 {{- end }}
 {{- end }}
+{{- if $v.dataPlane.service.tlsAtLoadBalancer }}
+{{- if not $v.entries.http.enabled }}
+{{- fail "dataPlane.service.tlsAtLoadBalancer: the load balancer speaks http, and the entry is closed by entries.http.enabled" }}
+{{- end }}
+{{- if not $v.entries.trustedProxies }}
+{{- fail "dataPlane.service.tlsAtLoadBalancer: name the load balancer in entries.trustedProxies, or what came by https is redirected to https again and again" }}
+{{- end }}
+{{- end }}
 {{- if and $v.dataPlane.autoscaling.enabled (eq $v.dataPlane.kind "DaemonSet") }}
 {{- fail "dataPlane.autoscaling.enabled: a DaemonSet has one pod on each node; write dataPlane.kind: Deployment" }}
 {{- end }}
