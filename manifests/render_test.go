@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,6 +70,7 @@ var switches = [][]string{
 	{`dashboard={}`, `dashboard={"enabled":true}`, `dashboard={"enabled":true,"hostPort":{"enabled":true},"credential":{"existingSecret":"mine"}}`, `dashboard={"enabled":true,"ingress":{"enabled":true,"hosts":["node.test"],"tlsSecret":"tls"}}`},
 	{`controlPlane.pprof=false`, `controlPlane.pprof=true`},
 	{`labels={}`, `labels={"team":"edge"}`},
+	{`ipv6=false`, `ipv6=true`},
 }
 
 // combinations are so many that each pair of values stands in one, on average, many times.
@@ -326,6 +328,35 @@ func TestReplacement(t *testing.T) {
 		control, plane := named[*appsv1.Deployment](t, objects, "postern-controlplane"), named[*appsv1.Deployment](t, objects, "postern-dataplane")
 		if a, b := surge(control), surge(plane); a != c.control || b != c.plane {
 			t.Errorf("%v: of control planes %s, of data planes %s", c.set, a, b)
+		}
+	}
+}
+
+// TestIPv6: with it every port of both pods is open to IPv6, and without it none, as there may be none.
+func TestIPv6(t *testing.T) {
+	t.Parallel()
+	for set, want := range map[string]string{"ipv6=true": "[::]", "ipv6=false": "0.0.0.0"} {
+		objects := render(t, set, "dashboard.enabled=true")
+		for _, pod := range []corev1.PodTemplateSpec{controlPlane(t, objects), dataPlane(t, objects)} {
+			var open int
+			for _, arg := range pod.Spec.Containers[0].Args {
+				_, value, _ := strings.Cut(arg, "=")
+				if host, port, err := net.SplitHostPort(value); err == nil && !strings.Contains(host, ".svc.") {
+					open++
+					if value != want+":"+port {
+						t.Errorf("%s: %s", set, arg)
+					}
+				}
+			}
+			ports := len(pod.Spec.Containers[0].Ports)
+			if pod.Labels["app.kubernetes.io/component"] == "controlplane" {
+				ports += 2 // The entries are the data planes' to open.
+			} else {
+				ports -= 2
+			}
+			if open != ports {
+				t.Errorf("%s: %d addresses in the arguments for %d ports", set, open, ports)
+			}
 		}
 	}
 }

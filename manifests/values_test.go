@@ -69,6 +69,7 @@ func TestRefusedValues(t *testing.T) {
 		{"the entry is closed by entries.https.enabled", []string{"entries.https.enabled=false", "dataPlane.hostPort.https.enabled=true"}},
 		{"is closed by entries.http.enabled", []string{`dataPlane.service.tlsAtLoadBalancer=true`, `entries.trustedProxies=["10.0.0.0/8"]`, "entries.http.enabled=false"}},
 		{"name the load balancer in entries.trustedProxies", []string{`dataPlane.service.tlsAtLoadBalancer=true`}},
+		{"the pods take no IPv6", []string{`dataPlane.service.ipFamilyPolicy="PreferDualStack"`}},
 		{"a DaemonSet has one pod on each node", []string{`dataPlane.kind="DaemonSet"`, "dataPlane.autoscaling.enabled=true"}},
 		{"minReplicas is greater than maxReplicas", []string{"dataPlane.autoscaling.enabled=true", "dataPlane.autoscaling.maxReplicas=1"}},
 		{"give targetCPU", []string{"dataPlane.autoscaling.enabled=true", "dataPlane.autoscaling.targetCPUUtilizationPercentage=0"}},

@@ -6,9 +6,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
 	"github.com/postern-gateway/postern/integration/processes"
@@ -41,16 +44,31 @@ spec:
 }
 
 // TestServes: both processes, with either data plane: a change is served, an update that cannot be served leaves the version
-// before and is told of by an Event, one that restricts and cannot be applied closes, a repair recovers, endpoints move.
+// before and is told of by an Event, one that restricts and cannot be applied closes, a repair recovers, endpoints move, and
+// the address of the load balancer is written. With namespaces, the rights in these are enough; with ipv6, clients of both
+// families are served and told apart.
 func TestServes(t *testing.T) {
-	for _, tt := range []struct{ plane, controller string }{{"go", "example.com/edge"}, {"envoy", "postern.dev/ingress-controller"}} {
-		t.Run(tt.plane, func(t *testing.T) {
+	for name, tt := range map[string]struct {
+		plane, controller string
+		set               []string
+	}{
+		"go":               {"go", "example.com/edge", nil},
+		"envoy":            {"envoy", "postern.dev/ingress-controller", nil},
+		"in one namespace": {"go", "postern.dev/ingress-controller", []string{`watch.namespaces=["shop"]`}},
+		"go, IPv6 too":     {"go", "postern.dev/ingress-controller", []string{ipv6}},
+		"envoy, IPv6 too":  {"envoy", "postern.dev/ingress-controller", []string{ipv6}},
+	} {
+		t.Run(name, func(t *testing.T) {
 			if tt.plane == "envoy" {
 				live.NeedEnvoy(t)
 			}
-			r := install(t, manifests.Release{Set: []string{
+			if slices.Contains(tt.set, ipv6) {
+				needIPv6(t)
+			}
+			r := install(t, manifests.Release{Set: append([]string{
 				fmt.Sprintf(`dataPlane.proxy=%q`, tt.plane), fmt.Sprintf(`ingressClass.controller=%q`, tt.controller), `dataPlane.drain.delaySeconds=0`,
-			}})
+			}, tt.set...)})
+			r.balance(published)
 			backend(t, "10.244.0.9:9000")
 			backend(t, "10.244.0.10:9000")
 			r.cluster.Apply(t, service+endpoint("10.244.0.9")+ingress("/a", ""))
@@ -59,6 +77,7 @@ func TestServes(t *testing.T) {
 			r.run("postern-controlplane", control, nil).awaitReady()
 			r.run("postern-dataplane", node, nil).awaitReady()
 			await(t, "the Ingress", "/a", "200 10.244.0.9:9000")
+			r.awaitAddress("shop", "web", published)
 
 			r.cluster.Apply(t, ingress("/new", `traefik.ingress.kubernetes.io/priority: high`))
 			r.awaitEvent("PreviousVersionServed", tt.controller)
@@ -73,7 +92,25 @@ func TestServes(t *testing.T) {
 			await(t, "a restriction that cannot be applied", "/new", "503")
 			r.cluster.Apply(t, ingress("/new", ""))
 			await(t, "its repair", "/new", "200 10.244.0.10:9000")
+			if slices.Contains(tt.set, ipv6) {
+				if err := wantAnswer("[::1]", "/new", "200 10.244.0.10:9000"); err != nil {
+					t.Error(err)
+				}
+				r.cluster.Apply(t, ingress("/new", `traefik.ingress.kubernetes.io/whitelist-source-range: 10.244.0.0/16`))
+				processes.Eventually(t, "IPv6 is not admitted", func() error { return wantAnswer("[::1]", "/new", "403") })
+				look(t, "/new", "200 10.244.0.10:9000")
+			}
 		})
+	}
+}
+
+// balance gives the data plane's Service an address, as a cloud does.
+func (r *release) balance(address string) {
+	r.t.Helper()
+	patch := fmt.Sprintf(`{"status": {"loadBalancer": {"ingress": [{"ip": %q}]}}}`, address)
+	_, err := r.client.CoreV1().Services(system).Patch(r.t.Context(), "postern-dataplane", types.MergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
+	if err != nil {
+		r.t.Fatal(err)
 	}
 }
 
@@ -96,9 +133,36 @@ func backend(t *testing.T, address string) {
 	})
 }
 
+const ipv6 = "ipv6=true"
+
+// needIPv6 skips the test where the kernel has none; in CI it fails.
+func needIPv6(t *testing.T) {
+	t.Helper()
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err == nil {
+		_ = l.Close()
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal(err)
+	}
+	t.Skip(err)
+}
+
 // answer is the status of the host for a path, and with 200 the body.
-func answer(path string) (string, error) {
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+node+":8080"+path, nil)
+func answer(path string) (string, error) { return answerAt(node, path) }
+
+// wantAnswer is an error where the answer at an address is another.
+func wantAnswer(address, path, want string) error {
+	got, err := answerAt(address, path)
+	if err == nil && got != want {
+		err = fmt.Errorf("%s: %s, want %s", path, got, want)
+	}
+	return err
+}
+
+func answerAt(address, path string) (string, error) {
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+address+":8080"+path, nil)
 	if err != nil {
 		return "", err
 	}
@@ -125,13 +189,7 @@ func look(t *testing.T, path, want string) {
 
 func await(t *testing.T, what, path, want string) {
 	t.Helper()
-	processes.Eventually(t, what, func() error {
-		got, err := answer(path)
-		if err == nil && got != want {
-			err = fmt.Errorf("%s: %s, want %s", path, got, want)
-		}
-		return err
-	})
+	processes.Eventually(t, what, func() error { return wantAnswer(node, path, want) })
 }
 
 // awaitEvent waits for an Event of a reason in the namespace shop, which says by which controller it is.

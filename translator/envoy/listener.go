@@ -99,10 +99,12 @@ func listener(t model.Table, edge model.Edge) *listenerv3.Listener {
 	return l
 }
 
+// socketAddress of every IPv6 address is every IPv4 one, too, as net.Listen and most others have it.
 func socketAddress(a netip.AddrPort) *corev3.Address {
 	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
 		Address:       a.Addr().String(),
 		PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(a.Port())},
+		Ipv4Compat:    a.Addr() == netip.IPv6Unspecified(),
 	}}}
 }
 

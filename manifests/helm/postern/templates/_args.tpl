@@ -6,6 +6,7 @@
 
 {{- define "postern.controlPlaneArgs" -}}
 {{- $v := .Values -}}
+{{- $any := include "postern.any" . -}}
 - controlplane
 {{- range $v.watch.namespaces }}
 - --namespace={{ . }}
@@ -20,8 +21,8 @@
 {{- with $v.watch.labelSelector }}
 - {{ printf "--ingress-selector=%s" . | quote }}
 {{- end }}
-- --http={{ if $v.entries.http.enabled }}0.0.0.0:8080{{ end }}
-- --https={{ if $v.entries.https.enabled }}0.0.0.0:8443{{ end }}
+- --http={{ if $v.entries.http.enabled }}{{ $any }}:8080{{ end }}
+- --https={{ if $v.entries.https.enabled }}{{ $any }}:8443{{ end }}
 - --https-public-port={{ $v.entries.https.publicPort }}
 {{- if $v.entries.https.enforced }}
 - --https-enforced
@@ -59,7 +60,7 @@
 - {{ printf "--dns-server=%s" . | quote }}
 {{- end }}
 - --cluster-domain={{ $v.upstream.clusterDomain }}
-- --xds=0.0.0.0:18000
+- --xds={{ $any }}:18000
 - --xds-cert-dir=/etc/postern/xds
 {{- if $v.status.addresses }}
 - {{ printf "--publish-address=%s" (join "," $v.status.addresses) | quote }}
@@ -69,10 +70,10 @@
 - --publish-service=$(POD_NAMESPACE)/{{ include "postern.dataPlane" . }}
 {{- end }}
 - --lease-name={{ $v.name }}
-- --health=0.0.0.0:8081
-- --metrics={{ if $v.metrics.enabled }}0.0.0.0:9090{{ end }}
+- --health={{ $any }}:8081
+- --metrics={{ if $v.metrics.enabled }}{{ $any }}:9090{{ end }}
 {{- if $v.dashboard.enabled }}
-- --inspect=0.0.0.0:8083
+- --inspect={{ $any }}:8083
 - --inspect-users=/etc/postern/inspect/users
 - --inspect-replicas={{ include "postern.inspect" . }}-replicas.$(POD_NAMESPACE).svc.{{ trimAll "." $v.upstream.clusterDomain }}.
 {{- end }}
@@ -88,6 +89,7 @@
 
 {{- define "postern.dataPlaneArgs" -}}
 {{- $p := .Values.dataPlane -}}
+{{- $any := include "postern.any" . -}}
 - dataplane
 - --data-plane={{ $p.proxy }}
 {{- /* The dot at the end keeps the search domains of the pod out of it. */}}
@@ -95,7 +97,7 @@
 - --xds-cert-dir=/etc/postern/xds
 - --xds-server-name={{ .Values.xds.serverName }}
 - --folder=/run/postern
-- --health=0.0.0.0:8082
+- --health={{ $any }}:8082
 - --drain-delay={{ $p.drain.delaySeconds }}s
 - --drain-timeout={{ $p.drain.timeoutSeconds }}s
 {{- if $p.concurrency }}

@@ -44,6 +44,9 @@ helm.sh/chart: {{ $.Chart.Name }}-{{ $.Chart.Version }}
 {{- end -}}
 {{- end }}
 
+{{/* Every address of a pod. [::] takes IPv4 as well, but there is no such thing on a node without IPv6. */}}
+{{- define "postern.any" -}}{{ if .Values.ipv6 }}[::]{{ else }}0.0.0.0{{ end }}{{- end }}
+
 {{/* The user that both images name, by number as runAsNonRoot asks for. */}}
 {{- define "postern.podSecurity" -}}
 runAsNonRoot: true

@@ -27,6 +27,9 @@
 {{- fail (printf "dataPlane.hostPort.%s.enabled: the entry is closed by entries.%s.enabled" $entry $entry) }}
 {{- end }}
 {{- end }}
+{{- if and (hasSuffix "DualStack" $v.dataPlane.service.ipFamilyPolicy) (not $v.ipv6) }}
+{{- fail "dataPlane.service.ipFamilyPolicy: the pods take no IPv6 while ipv6 is false" }}
+{{- end }}
 {{- if $v.dataPlane.service.tlsAtLoadBalancer }}
 {{- if not $v.entries.http.enabled }}
 {{- fail "dataPlane.service.tlsAtLoadBalancer: the load balancer speaks http, and the entry is closed by entries.http.enabled" }}
