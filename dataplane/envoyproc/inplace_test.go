@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/postern-gateway/postern/controlplane/casetest"
 	"github.com/postern-gateway/postern/controlplane/casetest/traffic"
 	"github.com/postern-gateway/postern/controlplane/files"
@@ -32,6 +35,12 @@ func clientCAs(t testing.TB) string {
 // hosts publishes what the translator makes of one Ingress for each host; a host's value is the Secret of its client CA,
 // empty for none.
 func (h *harness) hosts(backend *net.TCPAddr, hosts map[string]string) xds.Revision {
+	h.t.Helper()
+	return h.changedHosts(backend, hosts, func(proto.Message) {})
+}
+
+// changedHosts is hosts, of which each message is changed first.
+func (h *harness) changedHosts(backend *net.TCPAddr, hosts map[string]string, change func(proto.Message)) xds.Revision {
 	h.t.Helper()
 	text := clientCAs(h.t)
 	for _, host := range sortedKeys(hosts) {
@@ -61,6 +70,7 @@ func (h *harness) hosts(backend *net.TCPAddr, hosts map[string]string) xds.Revis
 	}})
 	var resources []xds.Resource
 	for _, r := range result.Resources {
+		change(r.Message)
 		resources = append(resources, xds.Resource{TypeURL: r.TypeURL, Name: r.Name, Message: r.Message, Origins: r.Origins})
 	}
 	snap, err := xds.NewSnapshot(resources, result.Secret)
@@ -195,5 +205,55 @@ func TestTLSSettingsChangeInPlace(t *testing.T) {
 	h.wait(h.hosts(web, map[string]string{"open.test": "", "late.test": "", "second.test": "two"}))
 	if after := h.stats()["listener_manager.listener_modified"]; after != before {
 		t.Errorf("a host without settings modified a listener: %d times, %d before", after, before)
+	}
+}
+
+// TestListenerRefusedForASecret: a client CA that Envoy cannot read leaves the one before in force, but has the next change of
+// the listener refused as a whole. When the Secret is mended the listener is in force, though nobody changes it, and Envoy
+// tries nothing again by itself.
+func TestListenerRefusedForASecret(t *testing.T) {
+	h := newHarness(t)
+	web := net.TCPAddrFromAddrPort(traffic.Listen(t, "web").Address())
+	spoil := func(m proto.Message) {
+		if secret, ok := m.(*tlsv3.Secret); ok && secret.GetValidationContext() != nil {
+			secret.GetValidationContext().TrustedCa = bytesSource([]byte("-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n"))
+		}
+	}
+	refused := func(kind string) {
+		t.Helper()
+		select {
+		case nack := <-h.nacks:
+			if !strings.HasSuffix(nack.TypeURL, "."+kind) {
+				t.Fatalf("%s is refused, want a %s: %s", nack.TypeURL, kind, nack.Words)
+			}
+		case <-time.After(testWaitMax):
+			t.Fatalf("no %s is refused", kind)
+		}
+	}
+	is := func(host, ca, want string) {
+		t.Helper()
+		if got := h.served(host, ca); got != want {
+			t.Errorf("%s with a certificate of CA %q: %q, want %q", host, ca, got, want)
+		}
+	}
+	hosts := map[string]string{"open.test": "", "safe.test": "one"}
+	h.startAndWait(h.hosts(web, hosts))
+	is("safe.test", "one", "200")
+	h.wait(h.changedHosts(web, hosts, spoil))
+	refused("Secret")
+	is("safe.test", "one", "200")
+	is("safe.test", "", "")
+	// Another chain by the same secret.
+	hosts["second.test"] = `one, postern.dev/tls-min-version: "1.3"`
+	h.wait(h.changedHosts(web, hosts, spoil))
+	refused("Listener")
+	is("safe.test", "one", "200")
+	is("open.test", "", "200")
+	h.wait(h.hosts(web, hosts))
+	is("second.test", "one", "200")
+	is("second.test", "", "")
+	is("safe.test", "one", "200")
+	if left := len(h.nacks); left > 0 {
+		t.Errorf("%d more are refused", left)
 	}
 }
