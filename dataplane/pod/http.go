@@ -100,7 +100,7 @@ func (p *process) metrics() string {
 	is := map[bool]float64{true: 1}
 	gauge("postern_dataplane_ready", "Whether /readyz says so.", is[p.ready.Load() && !p.draining.Load()])
 	gauge("postern_dataplane_draining", "Whether the proxy is being drained.", is[p.draining.Load()])
-	gauge("postern_dataplane_xds_certificate_not_after_seconds", "When the certificate that is shown to the control plane expires, in Unix time.",
+	gauge("postern_dataplane_xds_certificate_expiry_timestamp_seconds", "When the certificate that the control plane knows this data plane by ends.",
 		float64(p.files.NotAfter().Unix()))
 	return b.String()
 }

@@ -17,6 +17,7 @@ import (
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -175,10 +176,14 @@ func TestStaysReady(t *testing.T) {
 			t.Error(err)
 		}
 		_, text := p.health("/metrics")
-		for _, want := range []string{"postern_dataplane_ready 1\n", "postern_dataplane_xds_certificate_not_after_seconds "} {
+		for _, want := range []string{"postern_dataplane_ready 1\n", "postern_dataplane_xds_certificate_expiry_timestamp_seconds "} {
 			if !strings.Contains(text, want) {
 				t.Errorf("/metrics lacks %q", want)
 			}
+		}
+		own, _, _ := strings.Cut(text, "# TYPE envoy_")
+		if problems, err := promlint.New(strings.NewReader(own)).Lint(); err != nil || len(problems) > 0 {
+			t.Errorf("/metrics: %v, %v", problems, err)
 		}
 		if dataPlane == pod.Envoy && !strings.Contains(text, "envoy_server_live{} 1") {
 			t.Error("/metrics lacks Envoy's")
