@@ -146,7 +146,7 @@ func putVolume(t *testing.T, dir string, files []authority.File) {
 	}
 }
 
-// newSecured is a harness whose control plane is reached over TLS at a host that is an address of this machine.
+// newSecured is a harness whose control plane is reached over TLS at a name, or where that is empty at its address.
 func newSecured(t *testing.T, host string, put func(*testing.T, string, []authority.File)) (*harness, *authority.CA) {
 	t.Helper()
 	h := newHarness(t)
@@ -164,9 +164,6 @@ func newSecured(t *testing.T, host string, put func(*testing.T, string, []author
 	}
 	if host == "" {
 		host = at.IP.String()
-	} else {
-		at.IP = net.IPv4(127, 0, 0, 1)
-		s.address = at.String()
 	}
 	h.secured = s
 	h.config.XDSSocket = ""
@@ -263,7 +260,7 @@ func TestXDSCertificatesRotate(t *testing.T) {
 // TestControlPlaneByName: Envoy finds it by a name, and where the name leads later.
 func TestControlPlaneByName(t *testing.T) {
 	dns := dnstest.Start(t)
-	here, elsewhere := dnstest.Record{Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}, dnstest.Record{Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.9")}}
+	elsewhere := dnstest.Record{Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.9")}}
 	for _, host := range []string{"xds.test.", "xds.test"} {
 		t.Run(host, func(t *testing.T) {
 			dns.Set("xds.test", elsewhere) // Nobody is there.
@@ -272,7 +269,7 @@ func TestControlPlaneByName(t *testing.T) {
 			ready := h.beginEnvoy()
 			h.awaitMore("cluster.postern-xds.upstream_cx_connect_fail")
 			rev := h.publish(nil, h.listeners(false), h.tables(nil))
-			dns.Set("xds.test", here)
+			dns.Set("xds.test", dnstest.Record{Addresses: []netip.Addr{netip.MustParseAddrPort(h.secured.address).Addr()}})
 			ready()
 			h.wait(rev)
 		})
