@@ -6,6 +6,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/postern-gateway/postern/integration/cluster"
 )
@@ -54,6 +57,7 @@ func TestApply(t *testing.T) {
 	if code != 1 || !strings.Contains(said, "shop.test /cart") || strings.Contains(said, "attic.test") {
 		t.Errorf("diff ends with %d: %s\n%s", code, errs, said)
 	}
+	awaitYounger(t, c)
 	if out, errs, code := k.run(t, "apply", "-f", file); code != 0 {
 		t.Fatalf("kubectl apply ends with %d: %s%s", code, errs, out)
 	}
@@ -64,6 +68,16 @@ func TestApply(t *testing.T) {
 	if code != 1 || withoutFiles(became, folder) != withoutFiles(said, folder) {
 		t.Errorf("diff ends with %d: %s; the cluster became\n%s\nsaid was\n%s", code, errs, became, said)
 	}
+}
+
+// awaitYounger waits until what is created is younger than the Ingress old: an API server tells ages in whole seconds.
+func awaitYounger(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	old, err := c.Client(t).NetworkingV1().Ingresses("attic").Get(t.Context(), "old", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(time.Until(old.CreationTimestamp.Add(time.Second)))
 }
 
 // withoutFiles leaves out the lines of files in a folder, which objects of the cluster have none of.
