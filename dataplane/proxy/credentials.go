@@ -67,10 +67,12 @@ func (c credentials) certificate(*tls.CertificateRequestInfo) (*tls.Certificate,
 	return nil, errNoClient
 }
 
-// setSecret puts a secret where it was asked for: by a cluster, or else by handshakes.
+// setSecret puts a secret where it was asked for: by a cluster, or else by handshakes. One that nobody asks for any more was on
+// its way when its cluster went.
 func (p *Proxy) setSecret(name string, s config.Secret) error {
 	trust, client := p.trust[name], p.clients[name]
 	switch {
+	case trust == nil && client == nil && !p.users.asked(name) && s.Certificate == nil:
 	case s.Users != nil && p.users.asked(name):
 		p.users.set(name, s.Users)
 	case trust != nil && s.Trusted != nil:
