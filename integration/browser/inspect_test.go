@@ -187,7 +187,7 @@ func withoutScripts(p *tab, i inspected) {
 	if at = p.at(); !strings.Contains(at, "ingress?name=late&namespace=team-b") {
 		p.t.Errorf("the links lead to %s", at)
 	}
-	p.follow(`footer a`)
+	p.follow(`footer a[href^="./ingress?"]`)
 	if p.at() != at {
 		p.t.Errorf("Reload leads to %s", p.at())
 	}
