@@ -158,7 +158,11 @@ func (r *clusterReading) translate(ctx context.Context, s translator.Settings, a
 			if r.EndpointsDenied() {
 				result.Diagnostics = slices.DeleteFunc(result.Diagnostics, func(d diag.D) bool { return d.Code == diag.CodeNoEndpoints })
 			}
-			return translated{world: world, result: result, namespace: r.reader.Namespace, caveats: caveats(r.Reading), place: r.flags.place()}, nil
+			return translated{
+				world: world, result: result, namespace: r.reader.Namespace, caveats: caveats(r.Reading), place: r.flags.place(),
+				isPart:          r.Namespace != "",
+				knowsNamespaces: !slices.ContainsFunc(r.Denied, func(d kube.Denial) bool { return d.Kind == "Namespace" }),
+			}, nil
 		}
 		r.Reading = after
 	}

@@ -101,6 +101,9 @@ type translated struct {
 	// sentences on what was not.
 	namespace, place string
 	caveats          []string
+	// isPart says that of a cluster only namespace could be read, knowsNamespaces that all Namespaces that may be asked about
+	// are in world.
+	isPart, knowsNamespaces bool
 	// selfSigned says that the default certificate was made up, withoutCAs that no backend's can be verified.
 	selfSigned, withoutCAs bool
 }

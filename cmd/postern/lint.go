@@ -39,7 +39,7 @@ Exit code 0: no errors (there may be warnings); 1: errors, or the objects could 
 				return err
 			}
 			if !slices.ContainsFunc(in.world.Ingresses, func(i source.Ingress) bool { return in.namespace == "" || i.Namespace == in.namespace }) {
-				fmt.Fprintln(c.ErrOrStderr(), "there is no Ingress in "+in.place)
+				fmt.Fprintln(c.ErrOrStderr(), in.noIngress())
 			}
 			ds := report.Within(in.result.Diagnostics, in.namespace)
 			if err := in.lint(c.OutOrStdout(), ds, lintForm{report: asReport, output: output, title: title}); err != nil {
@@ -57,6 +57,28 @@ Exit code 0: no errors (there may be warnings); 1: errors, or the objects could 
 	c.Flags().BoolVar(&asReport, "report", false, "print what becomes of every Ingress and annotation, in place of the diagnostics")
 	c.Flags().StringVar(&title, "title", "", "heading of the page of -o html, e.g. with cluster and date")
 	return c
+}
+
+// noIngress says that there is nothing to tell of, where that was looked for, and where else there is.
+func (in translated) noIngress() string {
+	if in.namespace == "" {
+		return "there is no Ingress in " + in.place
+	}
+	said := "there is no Ingress in namespace " + in.namespace + " of " + in.place
+	isIt := func(n source.Namespace) bool { return n.Name == in.namespace }
+	if in.knowsNamespaces && !slices.ContainsFunc(in.world.Namespaces, isIt) {
+		said = "there is no namespace " + in.namespace + " in " + in.place
+	}
+	switch n := len(in.world.Ingresses); {
+	case in.isPart:
+		return said + "; those of other namespaces you may not list: name another that you may read by -n NAMESPACE"
+	case n == 0:
+		return said + ", and no Ingress in any other"
+	case n == 1:
+		return said + "; one Ingress is elsewhere: -A tells of all namespaces, -n NAMESPACE of another"
+	default:
+		return fmt.Sprintf("%s; %d Ingresses are elsewhere: -A tells of all namespaces, -n NAMESPACE of another", said, n)
+	}
 }
 
 // lintForm is what is printed, and how.

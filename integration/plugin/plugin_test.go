@@ -211,6 +211,43 @@ func TestSentences(t *testing.T) {
 	}
 }
 
+// TestNoIngress: where a namespace without an Ingress was looked at, it is named, and so is what there is elsewhere.
+func TestNoIngress(t *testing.T) {
+	c := cluster.Start(t)
+	c.Apply(t, objects+`---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: narrow, namespace: default}
+rules:
+- {apiGroups: [networking.k8s.io], resources: [ingresses], verbs: [list]}
+- {apiGroups: [""], resources: [services], verbs: [list]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: narrow, namespace: default},
+  roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: narrow}, subjects: [{kind: ServiceAccount, name: narrow, namespace: shop}]}
+`)
+	k := newKubectl(t, c)
+	narrow := k
+	narrow.kubeconfig = cluster.Kubeconfig(t, c.As(t, "shop", "narrow"))
+	for _, test := range []struct {
+		by   kubectl
+		args []string
+		want string
+	}{
+		{k, nil, "there is no Ingress in namespace default of the cluster of context cluster; 2 Ingresses are elsewhere: -A tells of all"},
+		{k, []string{"-n", "sohp"}, "there is no namespace sohp in the cluster of context cluster; 2 Ingresses are elsewhere: -A tells of all"},
+		{narrow, []string{"-n", "default"}, "there is no Ingress in namespace default of the cluster of context"},
+		{narrow, []string{"-n", "default"}, "those of other namespaces you may not list"},
+	} {
+		out, errs, code := test.by.run(t, append([]string{"postern", "lint"}, test.args...)...)
+		if code != 0 || !strings.Contains(errs, test.want) {
+			t.Errorf("%q ends with %d, want %q:\n%s%s", test.args, code, test.want, errs, out)
+		}
+	}
+	if _, errs, _ := k.run(t, "postern", "lint", "-n", "shop"); strings.Contains(errs, "there is no Ingress") {
+		t.Errorf("of a namespace with one: %s", errs)
+	}
+}
+
 // TestFewRights: who may read Ingresses and Services of one namespace only gets a report of it, which says what it is not of.
 // Nothing is called missing.
 func TestFewRights(t *testing.T) {
