@@ -113,10 +113,15 @@ func checkSnapshotArgs(_ *cobra.Command, args []string) error {
 		return nil
 	}
 	_, err := inspect.ParseKind(args[0])
-	if near, ok := diag.Nearest(strings.ToLower(args[0]), []string{wordProxies}); err != nil && ok {
-		return fmt.Errorf("%q is nothing that a snapshot has; did you mean %s?", args[0], near)
+	if err == nil {
+		return nil
 	}
-	return err
+	const one = "proxy"
+	lower := strings.ToLower(args[0])
+	if _, ok := diag.Nearest(lower, []string{wordProxies, one}); ok || lower == one {
+		return fmt.Errorf("%q is nothing that a snapshot has; did you mean %s?", args[0], wordProxies)
+	}
+	return fmt.Errorf("%w; or %s, which are no resources", err, wordProxies)
 }
 
 func completeSnapshot(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
