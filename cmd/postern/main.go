@@ -51,7 +51,8 @@ also ends with 1 where it finds errors, postern diff where it finds differences,
   postern diff old/ new/                        which requests are treated otherwise
   postern lint --report -f manifests/           what becomes of each annotation
   postern lint --report -A                      the same of a cluster: docs/operate/kubectl-plugin.md
-  postern controlplane, postern dataplane       the two parts in a cluster: docs/operate/install.md`,
+  postern controlplane                          the part in a cluster that reads it: docs/operate/install.md
+  postern dataplane                             the part that answers requests`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
