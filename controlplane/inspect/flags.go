@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -91,10 +92,10 @@ func (f Flags) Open(log *slog.Logger) (*Listener, error) {
 		}
 		l.replicas = newReplicas(f.Replicas, uint16(address.Port), host, l.pair)
 	}
-	l.URL = "http://" + l.Addr().String() + "/"
+	l.URL = "http://" + opened(l.Addr()) + "/"
 	switch {
 	case l.pair != nil:
-		l.URL = "https://" + l.Addr().String() + "/"
+		l.URL = "https://" + opened(l.Addr()) + "/"
 	case !local:
 		log.Warn("the credentials of inspection travel as they are: let nothing reach it but a proxy that speaks TLS, or give --inspect-cert-dir",
 			"address", l.Addr().String())
@@ -108,6 +109,23 @@ func (l *Listener) Close() error {
 		return nil
 	}
 	return l.Listener.Close()
+}
+
+// Port is the port of the address; a nil Listener has none.
+func (l *Listener) Port() (uint16, bool) {
+	if l == nil {
+		return 0, false
+	}
+	at, ok := l.Addr().(*net.TCPAddr)
+	return at.AddrPort().Port(), ok
+}
+
+// opened is an address as a browser on this machine opens it: what listens on all addresses has none of its own.
+func opened(at net.Addr) string {
+	if tcp, ok := at.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
+	}
+	return at.String()
 }
 
 // idle finds flags that have no effect without --inspect.

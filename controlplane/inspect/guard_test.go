@@ -227,6 +227,9 @@ func TestOpenRefuses(t *testing.T) {
 	if !strings.Contains(told.String(), "travel as they are") {
 		t.Errorf("that passwords are not encrypted is not told: %s", told)
 	}
+	if want := fmt.Sprintf("http://localhost:%d/", l.Addr().(*net.TCPAddr).Port); l.URL != want {
+		t.Errorf("people are sent to %s, want %s", l.URL, want)
+	}
 	if err := l.hosts.check("whatever.test"); err != nil {
 		t.Errorf("with a credential, and without --inspect-host: %v", err)
 	}

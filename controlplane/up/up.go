@@ -94,13 +94,13 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
-	if err := checkFree(settings); err != nil {
-		return err
-	}
 	log := slog.New(slog.NewTextHandler(c.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	pages, err := c.Inspect.Open(log)
 	if err != nil {
 		return err
+	}
+	if err := checkFree(settings, pages); err != nil {
+		return errors.Join(err, pages.Close())
 	}
 	folder, err := os.MkdirTemp("", "postern-")
 	if err != nil {
@@ -116,14 +116,18 @@ func Run(ctx context.Context, c Config) error {
 	return r.run(ctx)
 }
 
-// checkFree finds a taken address before a data plane is started, for a plain sentence.
-func checkFree(s translator.Settings) error {
+// checkFree finds a taken address before a data plane is started, for a plain sentence. The pages, which may be nil, have
+// theirs already.
+func checkFree(s translator.Settings, pages *inspect.Listener) error {
 	for _, e := range s.Resolve.Entries {
 		l, err := net.Listen("tcp", e.Address.String())
 		if err != nil {
 			var op *net.OpError
 			if errors.As(err, &op) {
 				err = op.Err
+			}
+			if at, ok := pages.Port(); ok && at == e.Address.Port() && errors.Is(err, syscall.EADDRINUSE) {
+				return fmt.Errorf("--%s %s cannot be listened on: --inspect has its port %d: give one of them another", e.Name, e.Address, at)
 			}
 			return fmt.Errorf("--%s %s cannot be listened on: %w", e.Name, e.Address, err)
 		}

@@ -392,6 +392,28 @@ func TestStartErrors(t *testing.T) {
 	}
 }
 
+// TestInspectTakesAnEntry: pages on an entry's port, whichever of its addresses they are on, are found before anything is
+// said to be served.
+func TestInspectTakesAnEntry(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "0.0.0.0"} {
+		taken, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := taken.Addr().(*net.TCPAddr)
+		taken.Close()
+		g := newGateway(t, map[string]string{"a.yaml": ingress("a", "a.test", "/", "a", "127.0.0.1:1")})
+		config := g.config(DataPlaneGo, func(o *options.Options) { o.HTTPS = fmt.Sprintf("%s:%d", host, at.Port) })
+		config.Inspect.Address = at.String()
+		ctx, cancel := context.WithTimeout(context.Background(), waitMax)
+		err = Run(ctx, config)
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("--inspect has its port %d", at.Port)) || strings.Contains(g.out.String()+g.err.String(), "looked at") {
+			t.Errorf("%s: %v\n%s%s", host, err, g.out, g.err)
+		}
+	}
+}
+
 // TestNamesThatAreNoHosts: an SNI that is no host name is refused before it can be asked for as a secret.
 func TestNamesThatAreNoHosts(t *testing.T) {
 	eachDataPlane(t, func(t *testing.T, dataPlane string) {
