@@ -1,7 +1,6 @@
 package dataplane_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -30,6 +29,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
+	"github.com/postern-gateway/postern/controlplane/casetest/transcript"
 	"github.com/postern-gateway/postern/dataplane"
 )
 
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type plane struct {
 	name        string
 	http, https net.Addr
-	log         *lockedBuffer
+	log         *transcript.Text
 	failures    *failureLog
 	stop        func()
 	// connectionsMax is for the Go data plane; 0 leaves it to it.
@@ -81,30 +81,12 @@ func sockets(t testing.TB) (plain, secure net.Listener) {
 	return out[0], out[1]
 }
 
-// lockedBuffer is a log that a test reads while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
 // startGo runs the Go data plane against a control plane. configure is called with the plane's addresses before it
 // starts, to put up resources; startGo returns when the plane listens.
 func startGo(t testing.TB, c *controlPlane, configure func(*plane)) *plane {
 	t.Helper()
 	plain, secure := sockets(t)
-	p := &plane{name: "go", http: plain.Addr(), https: secure.Addr(), log: &lockedBuffer{}, failures: &failureLog{added: make(chan struct{}, 1)}}
+	p := &plane{name: "go", http: plain.Addr(), https: secure.Addr(), log: &transcript.Text{}, failures: &failureLog{added: make(chan struct{}, 1)}}
 	configure(p)
 	prepared := map[string]net.Listener{plain.Addr().String(): plain, secure.Addr().String(): secure}
 	ready, ended := make(chan struct{}), make(chan error, 1)
@@ -168,7 +150,7 @@ func startEnvoy(t testing.TB, c *controlPlane, configure func(*plane)) *plane {
 	plain, secure := sockets(t)
 	plain.Close()
 	secure.Close()
-	p := &plane{name: "envoy", http: plain.Addr(), https: secure.Addr(), log: &lockedBuffer{}, failures: &failureLog{}}
+	p := &plane{name: "envoy", http: plain.Addr(), https: secure.Addr(), log: &transcript.Text{}, failures: &failureLog{}}
 	configure(p)
 	file := filepath.Join(t.TempDir(), "bootstrap.json")
 	if err := os.WriteFile(file, fmt.Appendf(nil, bootstrap, c.path), 0o600); err != nil {

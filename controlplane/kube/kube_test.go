@@ -1,7 +1,6 @@
 package kube_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/postern-gateway/postern/controlplane/casetest/transcript"
 	"github.com/postern-gateway/postern/controlplane/controller"
 	"github.com/postern-gateway/postern/controlplane/kube"
 	"github.com/postern-gateway/postern/translator/model"
@@ -41,9 +41,9 @@ type cluster struct {
 	client *fake.Clientset
 	// watches are those that were opened, as RESOURCE NAMESPACE SELECTOR.
 	watches chan string
+	log     transcript.Text
 	lock    sync.Mutex
-	asked   []string
-	log     bytes.Buffer
+	asked   []string // guarded by lock
 }
 
 func newCluster(t *testing.T, objects ...runtime.Object) *cluster {
@@ -74,22 +74,9 @@ func (c *cluster) requests() []string {
 	return slices.Clone(c.asked)
 }
 
-// Write keeps what is logged.
-func (c *cluster) Write(p []byte) (int, error) {
-	c.lock.Lock()
-	defer c.lock.Unlock()
-	return c.log.Write(p)
-}
-
-func (c *cluster) logged() string {
-	c.lock.Lock()
-	defer c.lock.Unlock()
-	return c.log.String()
-}
-
 // run starts a source that ends with the test.
 func (c *cluster) run(o kube.Options) *kube.Source {
-	o.Client, o.Log = c.client, slog.New(slog.NewTextHandler(c, nil))
+	o.Client, o.Log = c.client, slog.New(slog.NewTextHandler(&c.log, nil))
 	s := kube.New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -334,16 +321,16 @@ func TestRefusedKind(t *testing.T) {
 	if len(faults) != 1 || !strings.Contains(faults[0].String(), "IngressClass is not known yet: ingressclasses is forbidden: postern may not list it") {
 		t.Errorf("the faults are %v", faults)
 	}
-	if n := strings.Count(c.logged(), "may not list it"); n != 1 {
-		t.Errorf("the fault is logged %d times:\n%s", n, c.logged())
+	if n := strings.Count(c.log.String(), "may not list it"); n != 1 {
+		t.Errorf("the fault is logged %d times:\n%s", n, c.log.String())
 	}
 	allow()
 	wait(t, s, "IngressClasses", complete)
 	if faults := s.Faults(); len(faults) != 0 {
 		t.Errorf("the faults are %v", faults)
 	}
-	if !strings.Contains(c.logged(), "answers again") {
-		t.Errorf("that it is over is not logged:\n%s", c.logged())
+	if !strings.Contains(c.log.String(), "answers again") {
+		t.Errorf("that it is over is not logged:\n%s", c.log.String())
 	}
 }
 
@@ -382,8 +369,8 @@ func TestRefusedSecret(t *testing.T) {
 	if _, complete := s.World(); !complete {
 		t.Error("what serves is held up by one Secret that may not be read")
 	}
-	if n := strings.Count(c.logged(), "may not list it"); n != 1 {
-		t.Errorf("the refusal is logged %d times:\n%s", n, c.logged())
+	if n := strings.Count(c.log.String(), "may not list it"); n != 1 {
+		t.Errorf("the refusal is logged %d times:\n%s", n, c.log.String())
 	}
 }
 
@@ -434,7 +421,7 @@ func TestExpired(t *testing.T) {
 		}
 		return len(w.Ingresses) == 2
 	})
-	if strings.Contains(c.logged(), "cannot be read") {
-		t.Errorf("an expired watch is logged as a fault:\n%s", c.logged())
+	if strings.Contains(c.log.String(), "cannot be read") {
+		t.Errorf("an expired watch is logged as a fault:\n%s", c.log.String())
 	}
 }

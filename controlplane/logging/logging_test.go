@@ -1,14 +1,12 @@
 package logging
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,32 +16,16 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
+
+	"github.com/postern-gateway/postern/controlplane/casetest/transcript"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// output takes lines from several goroutines.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
 // bridge logs what the libraries say to the returned output until the test ends.
-func bridge(t *testing.T, c Config) *output {
+func bridge(t *testing.T, c Config) *transcript.Text {
 	t.Helper()
-	out := &output{}
+	out := &transcript.Text{}
 	log, err := c.New(out)
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +106,7 @@ func TestNoSecretAtDebug(t *testing.T) {
 	if got := out.String(); !strings.Contains(got, "going away") || strings.Contains(got, "Y2FuYXJ5LWtleQ") || strings.Contains(got, "canary") {
 		t.Errorf("log at debug:\n%s", got)
 	}
-	low := &output{}
+	low := &transcript.Text{}
 	Bridge(slog.New(slog.NewTextHandler(low, &slog.HandlerOptions{Level: slog.Level(-8)})))
 	getSecret(t, client)
 	if !strings.Contains(low.String(), "Y2FuYXJ5LWtleQ") {

@@ -2,7 +2,6 @@ package envoyproc_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,6 +21,7 @@ import (
 	"time"
 
 	"github.com/postern-gateway/postern/controlplane/authority"
+	"github.com/postern-gateway/postern/controlplane/casetest/transcript"
 	"github.com/postern-gateway/postern/controlplane/names/dnstest"
 	"github.com/postern-gateway/postern/dataplane/envoyproc"
 	"github.com/postern-gateway/postern/dataplane/identity"
@@ -41,21 +41,8 @@ type securedFolders struct {
 	put     func(t *testing.T, dir string, files []authority.File)
 	address string
 	server  *identity.Folder
-
-	mu   sync.Mutex
-	said bytes.Buffer // of the server, guarded by mu
-}
-
-func (s *securedFolders) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.said.Write(p)
-}
-
-func (s *securedFolders) refused() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.said.String()
+	// said is what the server says of certificates.
+	said transcript.Text
 }
 
 func (s *securedFolders) dir(side string) string { return filepath.Join(s.base, side) }
@@ -155,7 +142,7 @@ func newSecured(t *testing.T, host string, put func(*testing.T, string, []author
 	ca := newAuthority(t)
 	s.write(ca, ca)
 	var err error
-	if s.server, err = identity.Open(s.dir("controlplane"), identity.ControlPlane, slog.New(slog.NewTextHandler(s, nil))); err != nil {
+	if s.server, err = identity.Open(s.dir("controlplane"), identity.ControlPlane, slog.New(slog.NewTextHandler(&s.said, nil))); err != nil {
 		t.Fatal(err)
 	}
 	at, err := net.ResolveTCPAddr("tcp", s.address)
@@ -240,7 +227,7 @@ func TestXDSCertificatesRotate(t *testing.T) {
 				h.wait(h.publish(nil, h.listeners(false), one, h.tables(map[string]string{"a.test": "shop/one/80", host: "shop/one/80"})))
 				c.eventually(host, "200 one")
 			}
-			if said := h.secured.refused(); said != "" {
+			if said := h.secured.said.String(); said != "" {
 				t.Errorf("the control plane says: %s", said)
 			}
 			stats := h.stats()

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/crypto/bcrypt"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/postern-gateway/postern/controlplane/casetest/canary"
 	"github.com/postern-gateway/postern/controlplane/casetest/live"
+	"github.com/postern-gateway/postern/controlplane/casetest/transcript"
 	"github.com/postern-gateway/postern/controlplane/inspect"
 	"github.com/postern-gateway/postern/integration/processes"
 	"github.com/postern-gateway/postern/manifests"
@@ -24,24 +24,6 @@ import (
 
 // canaryKinds is how many Secrets of each kind are created.
 const canaryKinds = 3
-
-// record is what processes say, all of it.
-type record struct {
-	mu   sync.Mutex
-	text strings.Builder // guarded by mu
-}
-
-func (r *record) Write(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.text.Write(b)
-}
-
-func (r *record) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.text.String()
-}
 
 // TestCanaries: of secrets in a cluster nothing is shown by the page, in logs that tell all, by metrics, in Events and in
 // objects that the control plane writes, though every one of them is in use.
@@ -61,7 +43,7 @@ func findCanaries(t *testing.T, plane string) {
 		fmt.Sprintf(`dataPlane.proxy=%q`, plane), `dataPlane.drain.delaySeconds=0`, fmt.Sprintf(`status.addresses=[%q]`, published), `accessLog.enabled=true`,
 		`dashboard={"enabled":true,"ingress":{"enabled":true}}`, `controlPlane.logLevel="debug"`, `dataPlane.logLevel="debug"`,
 	}})
-	said := &record{}
+	said := &transcript.Text{}
 	r.said = said
 	set := canary.New(t)
 	r.plantRelease(set)
