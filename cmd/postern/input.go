@@ -155,11 +155,15 @@ func (in *input) readFiles(stdin io.Reader, s translator.Settings) (translated, 
 }
 
 // onlyFlags refuses arguments, most often a path without -f or a value of a flag that takes it by = only.
-func onlyFlags(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
+func onlyFlags(c *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case c.Flags().Lookup("filename") != nil:
 		return fmt.Errorf("%q belongs to no flag: manifests are given by -f PATH, true and false by --FLAG=VALUE", args[0])
+	default:
+		return fmt.Errorf("%q belongs to no flag: %s takes flags only, true and false by --FLAG=VALUE", args[0], c.CommandPath())
 	}
-	return nil
 }
 
 // The values of -o.

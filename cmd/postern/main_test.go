@@ -333,3 +333,13 @@ func TestMistakes(t *testing.T) {
 		}
 	}
 }
+
+// TestStrayWords: a word that belongs to no flag is refused, with -f named only where there is one.
+func TestStrayWords(t *testing.T) {
+	for command, manifests := range map[string]bool{"up": true, "lint": true, "translate": true, "controlplane": false, "dataplane": false, "certs": false, "version": false} {
+		_, _, err := run(t, "", command, "stray")
+		if err == nil || !strings.Contains(err.Error(), `"stray" belongs to no flag`) || strings.Contains(err.Error(), "-f PATH") != manifests {
+			t.Errorf("%s: %v", command, err)
+		}
+	}
+}

@@ -28,7 +28,7 @@ func versionCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Say which Postern this is, and which Envoy it is tested with",
-		Args:  cobra.NoArgs,
+		Args:  onlyFlags,
 		RunE: func(c *cobra.Command, _ []string) error {
 			v := builtOf()
 			if output == formatJSON {
