@@ -362,6 +362,12 @@ func TestStartErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
+	also, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := also.Addr().String()
+	also.Close()
 	good := ingress("a", "a.test", "/", "a", "127.0.0.1:1")
 	for name, c := range map[string]struct {
 		files     map[string]string
@@ -371,6 +377,7 @@ func TestStartErrors(t *testing.T) {
 	}{
 		"broken file": {map[string]string{"a.yaml": good, "b.yaml": "kind: Ingress\nspec: [\n"}, DataPlaneGo, nil, "b.yaml:"},
 		"taken port":  {map[string]string{"a.yaml": good}, DataPlaneGo, func(o *options.Options) { o.HTTP = taken.Addr().String() }, "address already in use"},
+		"one port":    {map[string]string{"a.yaml": good}, DataPlaneGo, func(o *options.Options) { o.HTTP, o.HTTPS = free, free }, "--https " + free + " cannot be listened on"},
 		"data plane":  {map[string]string{"a.yaml": good}, "nginx", nil, "write go or envoy"},
 		"no envoy":    {map[string]string{"a.yaml": good}, DataPlaneEnvoy, nil, "no-such-envoy"},
 		"selector":    {map[string]string{"a.yaml": good}, DataPlaneGo, func(o *options.Options) { o.IngressSelector = "a b" }, "--ingress-selector"},
