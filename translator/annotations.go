@@ -39,15 +39,15 @@ func judged(read []diag.Annotation, ds []diag.D, g model.Gateway) []diag.Annotat
 	return out
 }
 
-// closings are why routes are closed, or parts of their requests. What keeps other spellings of a restricted path closed is
-// none of them: the annotation that restricts is applied.
+// closings are why routes are closed, or parts of their requests. What keeps other spellings of a restricted path closed, or
+// plain HTTP where a certificate is asked for, is none of them: the annotation that restricts is applied.
 func closings(g model.Gateway) []*model.Closed {
 	var out []*model.Closed
 	note := func(routes []model.Route) {
 		for _, r := range routes {
 			switch action := r.Action.(type) {
 			case *model.Closed:
-				if action.Code != diag.CodeOtherSpelling {
+				if action.Code != diag.CodeOtherSpelling && action.Code != diag.CodePlainHTTP {
 					out = append(out, action)
 				}
 			case *model.Forward:

@@ -59,7 +59,7 @@ func checkStates(t *testing.T, w source.World, r translator.Result) {
 			t.Errorf("%s is reported as %s in spite of: %s", a.Origin, a.State, d)
 		}
 	}
-	// What only closes other spellings of its paths restricts, and is applied.
+	// What only closes other spellings of its paths, or plain HTTP, restricts, and is applied.
 	closing := map[diag.Origin]bool{}
 	guarding := map[diag.Origin]bool{}
 	for _, table := range r.Gateway.Tables {
@@ -69,7 +69,7 @@ func checkStates(t *testing.T, w source.World, r translator.Result) {
 		}
 		for _, route := range routes {
 			if closed, ok := route.Action.(*model.Closed); ok && closed.Origin.Annotation != "" {
-				if closed.Code == diag.CodeOtherSpelling {
+				if closed.Code == diag.CodeOtherSpelling || closed.Code == diag.CodePlainHTTP {
 					guarding[closed.Origin] = true
 				} else {
 					closing[closed.Origin] = true

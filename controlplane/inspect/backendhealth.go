@@ -215,10 +215,16 @@ func takes(a *model.Assignment, e endpoint) bool {
 	return slices.ContainsFunc(a.Endpoints, func(at netip.AddrPort) bool { return at.Addr() == e.Address })
 }
 
+// asAsked says whether a route is closed as its objects ask for: plain HTTP, where they want a client's certificate.
+func asAsked(c *model.Closed) bool { return c.Code == diag.CodePlainHTTP }
+
 // routeHealth is how the requests of a route fare.
 func (v View) routeHealth(r *model.Route) condition {
 	switch action := r.Action.(type) {
 	case *model.Closed:
+		if asAsked(action) {
+			return condition{}
+		}
 		return condition{}.and(stateFailing, "closed: "+action.Reason)
 	case *model.Forward:
 		var h condition
@@ -284,11 +290,14 @@ func concerns(d diag.D, origins model.Origins) bool {
 	})
 }
 
-// closedHealth is failing where a route, or a part of its requests, is closed.
+// closedHealth is failing where a route, or a part of its requests, is closed and should not be.
 func closedHealth(r *model.Route) condition {
 	var h condition
 	switch action := r.Action.(type) {
 	case *model.Closed:
+		if asAsked(action) {
+			return h
+		}
 		return h.and(stateFailing, action.Reason)
 	case *model.Forward:
 		for _, t := range action.Targets {

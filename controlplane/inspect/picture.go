@@ -72,12 +72,12 @@ func (v View) picture(h *hostRoutes, routes []routeRow) picture {
 		route := d.add(1, fmt.Sprintf("route %d", i), box{Text: r.Path, Kind: "route", State: r.Health.State, Link: r.ExplainLink})
 		ofHost = append(ofHost, route)
 		if r.Closed != "" {
-			d.join(route, d.add(2, "closed", box{Text: "closed: answers 503", Kind: "closed", State: stateFailing}))
+			d.join(route, d.add(2, "closed "+r.Health.State.String(), box{Text: "closed: answers 503", Kind: "closed", State: r.Health.State}))
 			continue
 		}
 		for _, t := range r.Targets {
 			if t.Backend == "" {
-				d.join(route, d.add(2, "closed", box{Text: "closed: answers 503", Kind: "closed", State: stateFailing}))
+				d.join(route, d.add(2, "closed failing", box{Text: "closed: answers 503", Kind: "closed", State: stateFailing}))
 				continue
 			}
 			service := d.add(2, t.Backend, box{Text: t.Backend, Kind: "service", State: t.Health.State, Link: t.Link})

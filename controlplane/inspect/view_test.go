@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +58,35 @@ func TestHealthOfHosts(t *testing.T) {
 	}
 	if len(got) != len(want) {
 		t.Errorf("hosts: %v", got)
+	}
+}
+
+// TestClosedAsAsked: plain HTTP to a host that asks for a client's certificate is closed as it should be.
+func TestClosedAsAsked(t *testing.T) {
+	text, err := os.ReadFile("../../translator/testdata/client-certificate/pass.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := viewOf(t, string(text))
+	closed := 0
+	for _, h := range v.index().hosts {
+		for i, r := range h.routes {
+			if c, ok := r.Action.(*model.Closed); ok && c.Code == diag.CodePlainHTTP {
+				closed++
+				if row := v.routeRow(routeAt{h, i}); row.Health.State != stateOK || row.Closed == "" || v.hostHealth(h).State != stateOK {
+					t.Errorf("%s: %+v", h.name, row)
+				}
+				if page := textOf(siteOf(t, v).page("/" + h.link())); !strings.Contains(page, "closed, as it should be answers 503: it asks for a client certificate") || !strings.Contains(page, "✓ healthy") {
+					t.Errorf("%s: %s", h.name, page)
+				}
+			}
+		}
+	}
+	if closed == 0 {
+		t.Fatal("no route is closed over plain HTTP")
+	}
+	if problems := v.closedProblems(); len(problems) > 0 {
+		t.Errorf("it is to be looked at: %+v", problems)
 	}
 }
 
