@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +36,8 @@ func TestInspectionPages(t *testing.T) {
 	t.Run("explain", func(t *testing.T) { explainForm(newTab(t, browser), i) })
 	t.Run("without scripts", func(t *testing.T) { withoutScripts(newTab(t, browser), i) })
 	t.Run("live", func(t *testing.T) { edited(newTab(t, browser), i) })
+	t.Run("compared live", func(t *testing.T) { comparedLive(newTab(t, browser), i) })
+	t.Run("gone", func(t *testing.T) { gone(newTab(t, browser), i) })
 	t.Run("below a path", func(t *testing.T) { belowAPath(newTab(t, browser), i) })
 	t.Run("in a frame", func(t *testing.T) { inAFrame(newTab(t, browser), i) })
 }
@@ -219,6 +223,52 @@ func edited(p *tab, i inspected) {
 	p.follow(`.change a[href^="explain?"]`)
 	p.wait(`document.querySelector(".verdict strong")?.textContent.startsWith("Goes to shop/web/80.")`)
 	p.quiet("live")
+}
+
+// comparedLive is a page of differences that is looked at while there are more. What was chosen stays, what was not follows.
+func comparedLive(p *tab, i inspected) {
+	i.write(p.t, "compared.yaml", ingressOf("compared"))
+	p.open(i.pages + "diff")
+	p.wait(`document.getElementById("live").textContent === "Live." && document.getElementById("list").innerText.includes("compared.test") && document.querySelectorAll("#from option").length >= 3`)
+	oldest := ask[string](p, `(() => { const s = document.getElementById("from"); s.value = [...s.options].at(-1).value; return s.value })()`)
+	latest := ask[string](p, `document.getElementById("to").value`)
+	i.write(p.t, "more.yaml", ingressOf("more"))
+	p.wait(`document.getElementById("list").innerText.includes("more.test")`)
+	p.wait(fmt.Sprintf(`document.getElementById("to").value !== %q && document.getElementById("from").options[0].value === document.getElementById("to").value`, latest))
+	if got := ask[string](p, `document.getElementById("from").value`); got != oldest {
+		p.t.Errorf("revision %s was chosen, and is %s now", oldest, got)
+	}
+	p.follow(".filter button")
+	p.wait(`["compared.test", "more.test"].every(host => document.getElementById("list").innerText.includes(host))`)
+	p.quiet("compared live")
+}
+
+// gone is a host that goes while somebody looks at it, and comes back.
+func gone(p *tab, i inspected) {
+	i.write(p.t, "going.yaml", ingressOf("going"))
+	p.open(i.pages + "hosts")
+	p.wait(`[...document.querySelectorAll("#list a")].some(a => a.textContent === "going.test")`)
+	p.open(i.pages + "host?name=going.test")
+	p.wait(`document.getElementById("live").textContent === "Live." && document.querySelector("#content .status.healthy") !== null`)
+	p.do(chromedp.Focus(chromedp.CSS("#content .routes a")))
+	if err := os.Remove(filepath.Join(i.folder, "going.yaml")); err != nil {
+		p.t.Fatal(err)
+	}
+	p.wait(`document.querySelector("h1")?.textContent === "Not Found" && document.querySelector("#content .status") === null && document.title.startsWith("Not Found")`)
+	if got := ask[string](p, `document.activeElement.id`); got != "content" {
+		p.t.Errorf("the focus is at %q after the page has gone", got)
+	}
+	p.shoot("few-gone-light")
+	p.missed()
+	p.forget()
+	i.write(p.t, "going.yaml", ingressOf("going"))
+	p.wait(`document.querySelector("h1")?.textContent === "going.test" && document.querySelector("#content .status.healthy") !== null`)
+	p.quiet("gone")
+}
+
+// ingressOf leads from a host of that name to a backend that is well.
+func ingressOf(name string) string {
+	return fmt.Sprintf(`{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: %[1]s, namespace: shop}, spec: {rules: [{host: %[1]s.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}}`, name)
 }
 
 // belowAPath is the same behind the gateway itself, with a password.

@@ -147,13 +147,18 @@ func (p *tab) wait(expression string) {
 	p.t.Helper()
 	poll := chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(patience))
 	_, err := chromedp.Run(p.ctx, poll)
-	if err != nil && strings.Contains(err.Error(), "Cannot find context") {
-		_, err = chromedp.Run(p.ctx, poll) // It was that of the page before, which was just being left.
+	for tries := 0; tries < 5 && err != nil && leaving(err); tries++ {
+		_, err = chromedp.Run(p.ctx, poll)
 	}
 	if err != nil {
 		said, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string](`document.getElementById("message")?.textContent ?? document.body.innerText`))
 		p.t.Fatalf("%s: %v; the page says %q", expression, err, said)
 	}
+}
+
+// leaving is an error of a page that was just being left.
+func leaving(err error) bool {
+	return strings.Contains(err.Error(), "Cannot find context") || strings.Contains(err.Error(), "target navigated")
 }
 
 // says waits until the page's message begins with a text.

@@ -27,9 +27,22 @@
     return alike[key.place] ?? alike[0] ?? null;
   };
 
+  // choices takes over what may be chosen, and leaves what was.
+  const choices = (select, next) => {
+    const was = select.value;
+    const offered = next.value;
+    const chosen = !select.selectedOptions[0]?.defaultSelected && [...next.options].some((o) => o.value === was);
+    select.replaceChildren(...next.childNodes);
+    select.value = chosen ? was : offered;
+  };
+
   // replace takes over one part, and leaves focus and scrolling where they are.
   const replace = (part, next) => {
     if (part.innerHTML === next.innerHTML) return;
+    if (part instanceof HTMLSelectElement) {
+      choices(part, next);
+      return;
+    }
     const active = part.contains(document.activeElement) ? document.activeElement : null;
     const key = active && keyOf(active, part);
     const scrolled = [...part.querySelectorAll(".scroll[id]")].map((e) => [e.id, e.scrollLeft]);
@@ -41,22 +54,41 @@
     if (active) find(part, key)?.focus({ preventScroll: true });
   };
 
+  // whole takes over all of a page: what it was of is gone, or it is another one now.
+  const whole = (next) => {
+    const content = document.getElementById("content");
+    const again = next.getElementById("content");
+    if (content.innerHTML === again.innerHTML) return;
+    const active = content.contains(document.activeElement);
+    content.replaceChildren(...again.childNodes);
+    document.title = next.title;
+    content.querySelectorAll("form[data-typing]").forEach(type);
+    if (active) content.focus({ preventScroll: true });
+  };
+
   // refresh asks for a page and takes over its parts. Of several answers the one asked for last counts.
   const refresh = async (address) => {
     const turn = ++asked;
+    let answer;
     let text;
     try {
-      const answer = await fetch(address, { headers: { Accept: "text/html" } });
+      answer = await fetch(address, { headers: { Accept: "text/html" } });
       text = await answer.text();
     } catch {
       return; // The stream says that the server is gone.
     }
     if (turn !== asked) return;
     const next = new DOMParser().parseFromString(text, "text/html");
-    if (document.getElementById("content").querySelector("[data-live]") === null && next.querySelector("main [data-live]")) {
+    if (next.getElementById("content") === null) {
+      say("Not live: the server answers " + answer.status + ".");
+      return;
+    }
+    const parts = [...document.querySelectorAll("#content [data-live]")];
+    if (parts.length === 0 && next.querySelector("#content [data-live]")) {
       location.reload(); // A page that was not there before.
       return;
     }
+    if (parts.length === 0 ? !answer.ok : parts.some((part) => next.getElementById(part.id) === null)) whole(next);
     for (const part of document.querySelectorAll("[data-live]")) {
       const again = next.getElementById(part.id);
       if (again) replace(part, again);
@@ -89,7 +121,8 @@
   window.addEventListener("pageshow", () => { if (!document.hidden) listen(); });
   if (!document.hidden) listen();
 
-  for (const form of document.querySelectorAll("form[data-typing]")) {
+  // type has a form answered while one types.
+  const type = (form) => {
     let waiting = 0;
     const answer = () => {
       const query = new URLSearchParams(new FormData(form));
@@ -107,5 +140,6 @@
       clearTimeout(waiting);
       answer();
     });
-  }
+  };
+  document.querySelectorAll("form[data-typing]").forEach(type);
 })();
