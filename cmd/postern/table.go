@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -134,9 +135,11 @@ func (t *table) secret(s inspect.SecretFacts) {
 }
 
 func (t *table) proxies(p inspect.Proxies) {
-	if len(p.Proxies) == 0 {
+	if !slices.ContainsFunc(p.Proxies, func(one inspect.Proxy) bool { return !one.Authorizer }) {
 		t.row("no proxy is connected")
-		return
+		if len(p.Proxies) == 0 {
+			return
+		}
 	}
 	replicas := len(p.Replicas) > 0
 	heading := []any{"NODE", "AGENT", "CONNECTED", "REVISION", "BEHIND", "RESOURCES", "PENDING", "REFUSED"}
@@ -151,7 +154,7 @@ func (t *table) proxies(p inspect.Proxies) {
 			pending += k.PendingCount
 			refused += len(k.Refused)
 		}
-		row := []any{one.Node, orDash(one.Agent), one.Connected.UTC().Format(time.RFC3339), one.Revision, behind(one), accepted, pending, refused}
+		row := []any{one.Node, agent(one), one.Connected.UTC().Format(time.RFC3339), one.Revision, behind(one), accepted, pending, refused}
 		if replicas {
 			row = append(row, orDash(one.Replica))
 		}
@@ -160,6 +163,14 @@ func (t *table) proxies(p inspect.Proxies) {
 	for _, one := range p.Proxies {
 		t.refusals(one)
 	}
+}
+
+// agent is the software that a proxy says it is. An authorizer is told from the proxy that it belongs to.
+func agent(p inspect.Proxy) string {
+	if p.Authorizer {
+		return orDash(p.Agent) + " (no proxy: it is asked who may)"
+	}
+	return orDash(p.Agent)
 }
 
 func orDash(text string) string {
@@ -208,7 +219,7 @@ func (t *table) streams(p inspect.ProxyStreams) {
 		}
 		t.row("node", s.Node)
 		t.row("cluster", orDash(s.Cluster))
-		t.row("agent", orDash(s.Agent))
+		t.row("agent", agent(s))
 		t.row("connected", s.Connected.UTC().Format(time.RFC3339))
 		if s.Replica == "" {
 			t.row("revision", fmt.Sprintf("%d of %d", s.Revision, p.Revision))

@@ -63,11 +63,13 @@ func (p *pulses) now(i *Inspector, changed <-chan struct{}, r *http.Request) (pu
 
 func (v View) pulse() pulse {
 	x := v.index()
-	proxies := v.proxies()
-	p := pulse{Revision: v.Revision, Published: v.At, Proxies: len(proxies), Errors: x.severities[2], Warnings: x.severities[1], Failing: len(v.Failing)}
-	for _, proxy := range proxies {
-		if v.proxyRow(proxy).Health.State == stateOK {
-			p.ProxiesInSync++
+	p := pulse{Revision: v.Revision, Published: v.At, Errors: x.severities[2], Warnings: x.severities[1], Failing: len(v.Failing)}
+	for _, proxy := range v.proxies() {
+		if !proxy.Authorizer {
+			p.Proxies++
+			if v.proxyRow(proxy).Health.State == stateOK {
+				p.ProxiesInSync++
+			}
 		}
 		for _, t := range proxy.Types {
 			if t.LastNACK != nil {

@@ -83,7 +83,8 @@ func worstFirst[T any](rows []T, of func(T) state) []T {
 
 func overviewData(v View, _ *http.Request) (any, error) {
 	x := v.index()
-	hosts, backends, certificates, proxies := v.hostRows(), v.backendRows(), v.certificateRows(), v.proxyRows()
+	hosts, backends, certificates, connected := v.hostRows(), v.backendRows(), v.certificateRows(), v.proxyRows()
+	proxies := answering(connected)
 	p := overviewPage{
 		Version: v.Version, Revision: v.Revision, Published: v.At, Age: ageWords(v.Now.Sub(v.At)), Took: v.Took,
 		Counts: counts{
@@ -93,12 +94,16 @@ func overviewData(v View, _ *http.Request) (any, error) {
 		Entries: v.entryRows(),
 	}
 	var problems []problem
-	for _, c := range proxies {
-		if c.Health.State == stateOK {
+	for _, c := range connected {
+		switch {
+		case c.Health.State == stateOK && c.Authorizer:
+		case c.Health.State == stateOK:
 			p.Counts.ProxiesInSync++
-			continue
+		case c.Authorizer:
+			problems = append(problems, problem{c.Health.State, "Authorizer " + c.Node, c.Health.Reasons, c.Link})
+		default:
+			problems = append(problems, problem{c.Health.State, "Proxy " + c.Node, c.Health.Reasons, c.Link})
 		}
-		problems = append(problems, problem{c.Health.State, "Proxy " + c.Node, c.Health.Reasons, c.Link})
 	}
 	silent := v.silentReplicas()
 	switch {

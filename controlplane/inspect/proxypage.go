@@ -15,8 +15,10 @@ type proxyRow struct {
 	Node    string `json:"node"`
 	Cluster string `json:"cluster,omitempty"`
 	// Replica is the one of the control plane that it is connected to, where that is another one.
-	Replica   string       `json:"replica,omitempty"`
-	Link      string       `json:"link"`
+	Replica string `json:"replica,omitempty"`
+	// Authorizer is a data plane's authorizer, which answers no requests of clients.
+	Authorizer bool         `json:"authorizer,omitempty"`
+	Link       string       `json:"link"`
 	Connected time.Time    `json:"connected"`
 	Revision  xds.Revision `json:"revision"`
 	// Behind is how many revisions have been published since the one that it has answered in full.
@@ -26,7 +28,7 @@ type proxyRow struct {
 
 func (v View) proxyRow(p Proxy) proxyRow {
 	row := proxyRow{
-		Node: p.Node, Cluster: p.Cluster, Replica: p.Replica, Link: link("proxy", "node", p.Node), Connected: p.Connected,
+		Node: p.Node, Cluster: p.Cluster, Replica: p.Replica, Authorizer: p.Authorizer, Link: link("proxy", "node", p.Node), Connected: p.Connected,
 		Revision: p.Revision, Behind: int(p.Behind),
 	}
 	pending := 0
@@ -71,10 +73,17 @@ func (v View) proxyRows() []proxyRow {
 	return out
 }
 
+// answering leaves authorizers out, which answer no requests of clients.
+func answering(rows []proxyRow) []proxyRow {
+	return slices.DeleteFunc(slices.Clone(rows), func(p proxyRow) bool { return p.Authorizer })
+}
+
 // proxiesPage lists the proxies.
 type proxiesPage struct {
 	Proxies []proxyRow `json:"proxies"`
 	Paging  paging     `json:"paging"`
+	// None says that none of them answers requests.
+	None bool `json:"none,omitempty"`
 	// Silent are the replicas of the control plane that say nothing of theirs.
 	Silent []problem `json:"silent,omitempty"`
 }
@@ -82,8 +91,9 @@ type proxiesPage struct {
 func (proxiesPage) Title() string { return "Proxies" }
 
 func proxiesView(v View, r *http.Request) (any, error) {
-	part, paging := cut(v.proxyRows(), r)
-	return proxiesPage{part, paging, v.silentReplicas()}, nil
+	rows := v.proxyRows()
+	part, paging := cut(rows, r)
+	return proxiesPage{part, paging, len(answering(rows)) == 0, v.silentReplicas()}, nil
 }
 
 // silentReplicas are those of the control plane whose proxies are not known.

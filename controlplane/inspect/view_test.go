@@ -228,6 +228,39 @@ func TestProxyPage(t *testing.T) {
 	}
 }
 
+// TestAuthorizersAreNotProxies: the second stream of a data plane is told of as what it is, and answers nobody's requests.
+func TestAuthorizersAreNotProxies(t *testing.T) {
+	v := shopView(t)
+	v.Proxies = append(v.Proxies, xds.ProxyState{Node: "edge-1-authorizer", Revision: 7, Authorizer: true})
+	type overview struct {
+		Problems []struct{ What string }
+		Counts   counts
+	}
+	if got := dataOf[overview](t, v, "/").Counts; got.Proxies != 2 || got.ProxiesInSync != 1 {
+		t.Errorf("%d of %d proxies", got.ProxiesInSync, got.Proxies)
+	}
+	if p := v.pulse(); p.Proxies != 2 || p.ProxiesInSync != 1 {
+		t.Errorf("the pulse is %+v", p)
+	}
+	s := siteOf(t, v)
+	for _, address := range []string{"/proxies", "/proxy?node=edge-1-authorizer"} {
+		if text := textOf(s.page(address)); strings.Count(text, "authorizer of a data plane") != 1 {
+			t.Errorf("%s: %s", address, text)
+		}
+	}
+	v.Proxies = v.Proxies[2:]
+	if got := dataOf[overview](t, v, "/"); got.Counts.Proxies != 0 || got.Problems[0].What != "No proxy is connected" {
+		t.Errorf("with an authorizer alone: %+v", got)
+	}
+	if text := textOf(siteOf(t, v).page("/proxies")); !strings.Contains(text, "No proxy is connected") || !strings.Contains(text, "edge-1-authorizer") {
+		t.Error(text)
+	}
+	v.Proxies[0].Revision = 5
+	if got := dataOf[overview](t, v, "/"); !slices.Contains(got.Problems, struct{ What string }{"Authorizer edge-1-authorizer"}) {
+		t.Errorf("an authorizer that is behind is not told of: %+v", got.Problems)
+	}
+}
+
 // TestOverview: its verdict is that of the worst, and each problem leads to its page.
 func TestOverview(t *testing.T) {
 	type overview struct {
