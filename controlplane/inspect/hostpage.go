@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -117,6 +118,9 @@ type hostTLS struct {
 
 func hostData(v View, r *http.Request) (any, error) {
 	x := v.index()
+	if r.URL.Query().Get("name") == "" {
+		return nil, badRequest{errors.New("no host is named: add ?name=, and entry=http or entry=https where it matters; the list of hosts leads to all of them")}
+	}
 	id := hostID{r.URL.Query().Get("entry"), r.URL.Query().Get("name")}
 	var entries []hostEntryRow
 	var found *hostRoutes

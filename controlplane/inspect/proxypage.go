@@ -19,8 +19,8 @@ type proxyRow struct {
 	// Authorizer is a data plane's authorizer, which answers no requests of clients.
 	Authorizer bool         `json:"authorizer,omitempty"`
 	Link       string       `json:"link"`
-	Connected time.Time    `json:"connected"`
-	Revision  xds.Revision `json:"revision"`
+	Connected  time.Time    `json:"connected"`
+	Revision   xds.Revision `json:"revision"`
 	// Behind is how many revisions have been published since the one that it has answered in full.
 	Behind int       `json:"behind"`
 	Health condition `json:"health"`

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -197,12 +196,8 @@ type asking struct {
 func (a asking) streams(of Proxy) ([]Proxy, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), replicaTimeout)
 	defer cancel()
-	parts := strings.Split(of.Node, "/")
-	for i, part := range parts {
-		parts[i] = url.PathEscape(part)
-	}
 	var all ProxyStreams
-	if err := a.get(ctx, of.at, "/proxies/"+strings.Join(parts, "/"), a.authorization, &all); err != nil {
+	if err := a.get(ctx, of.at, "/proxies/"+escaped(of.Node), a.authorization, &all); err != nil {
 		return nil, unanswered{fmt.Errorf("%s is connected to the replica %s, which does not answer: %s", of.Node, of.Replica, silence(of.at, err))}
 	}
 	var out []Proxy

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -37,12 +38,21 @@ func (p resourcesPage) Title() string {
 func (p resourcesPage) jsonAddress() string {
 	switch {
 	case p.One != nil:
-		return "resources/" + p.Type + "/" + url.PathEscape(p.One.Name) + "?format=json"
+		return "resources/" + p.Type + "/" + escaped(p.One.Name) + "?format=json"
 	case p.Type != "":
 		return "resources/" + p.Type + "?format=json"
 	default:
 		return "resources?format=json"
 	}
+}
+
+// escaped is a name as a part of a path, its slashes left as they are: a gateway between may refuse those that are escaped.
+func escaped(name string) string {
+	parts := strings.Split(name, "/")
+	for i, part := range parts {
+		parts[i] = url.PathEscape(part)
+	}
+	return strings.Join(parts, "/")
 }
 
 type typeLink struct {

@@ -99,7 +99,7 @@ func tlsFix(reason string) string {
 // it is held against.
 func aboutTrust(reason string) bool {
 	lower := strings.ToLower(reason)
-	return slices.ContainsFunc([]string{"certificate", "verif", "tls_error", "sds", "authorit"}, func(word string) bool {
+	return slices.ContainsFunc([]string{"certificate", "verif", "tls error", "sds", "authorit"}, func(word string) bool {
 		return strings.Contains(lower, word)
 	})
 }

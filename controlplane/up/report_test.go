@@ -11,7 +11,7 @@ import (
 func TestUpstreamFailureWords(t *testing.T) {
 	for _, tt := range []struct{ cluster, reason, want string }{
 		{"ns/web/80", "connection refused", "backend ns/web/80 failed: connection refused"},
-		{"ns/web/443/https", "TLS_error: certificate verify failed", "--upstream-ca FILE"},
+		{"ns/web/443/https", "TLS error: certificate verify failed", "--upstream-ca FILE"},
 		{model.ClosedBackend, "no healthy upstream hosts", "a path that several backends share"},
 	} {
 		var told bytes.Buffer

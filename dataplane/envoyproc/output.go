@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -134,7 +135,7 @@ func (f *failures) line(raw []byte) {
 
 // reason is the most telling of what the line has: the transport's words, the details, the flags' meaning.
 func (a accessLine) reason() string {
-	reason := given(a.TransportFailure)
+	reason := spoken(given(a.TransportFailure))
 	if reason == "" {
 		var meanings []string
 		for _, flag := range strings.Split(given(a.ResponseFlags), ",") {
@@ -145,12 +146,32 @@ func (a accessLine) reason() string {
 		reason = strings.Join(meanings, ", ")
 	}
 	if reason == "" {
-		reason = given(a.Details)
+		reason = spoken(given(a.Details))
 	}
 	if len(reason) > reasonBytesMax {
 		reason = strings.ToValidUTF8(reason[:reasonBytesMax], "") + "…"
 	}
 	return reason
+}
+
+var (
+	// opensslPlace says where in the library an error is from, opensslWords what it is called there.
+	opensslPlace = regexp.MustCompile(`\|?\d+:SSL routines:OPENSSL internal:`)
+	opensslWords = regexp.MustCompile(`\b[A-Z][A-Z0-9]+(?: [A-Z0-9]+)+\b`)
+)
+
+// spoken are the words of Envoy for a failure as people write them. An access log has underscores in place of spaces.
+func spoken(words string) string {
+	words = strings.NewReplacer("_", " ", "{", " (", "}", ")").Replace(words)
+	words = opensslPlace.ReplaceAllString(words, " ")
+	words = opensslWords.ReplaceAllStringFunc(strings.TrimSuffix(words, ":TLS error end"), strings.ToLower)
+	for _, prefix := range []string{"delayed connect error:", "immediate connect error:"} {
+		if of, ok := strings.CutPrefix(words, prefix); ok {
+			words = strings.TrimSpace(of)
+			words = strings.ToLower(words[:min(1, len(words))]) + words[min(1, len(words)):]
+		}
+	}
+	return strings.Join(strings.Fields(words), " ")
 }
 
 // given is empty for the dash that Envoy writes for nothing.
