@@ -130,6 +130,7 @@ func (t *table) secret(s inspect.SecretFacts) {
 		t.row("names", strings.Join(c.Names, " "))
 		t.row("not before", c.NotBefore.UTC().Format(time.RFC3339))
 		t.row("not after", c.NotAfter.UTC().Format(time.RFC3339))
+		t.row("serial", c.Serial)
 		t.row("fingerprint", c.Fingerprint)
 	}
 }

@@ -1,9 +1,9 @@
 package inspect
 
 import (
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -11,59 +11,31 @@ import (
 	"github.com/postern-gateway/postern/translator/model"
 )
 
-// expirySoon is how long before its end a certificate is told of.
-const expirySoon = 21 * 24 * time.Hour
-
-// certificate is a certificate that handshakes are served with, and the names that it is served for.
-type certificate struct {
-	hosts   []model.Host
-	def     bool
-	leaf    *x509.Certificate
-	origins model.Origins
-	digest  string
-}
-
-// certificatesOf are the certificates of a gateway, each once: many hosts have one.
-func certificatesOf(g model.Gateway) []certificate {
-	var out []certificate
-	at := map[[sha256.Size]byte]int{}
-	add := func(c model.Certificate) *certificate {
-		sum := sha256.Sum256(c.Chain)
-		i, ok := at[sum]
-		if !ok {
-			i = len(out)
-			at[sum] = i
-			out = append(out, certificate{leaf: c.Leaf(), origins: c.Origins, digest: hex.EncodeToString(sum[:8])})
-		}
-		return &out[i]
-	}
-	for _, c := range g.Certificates {
-		own := add(c)
-		own.hosts = append(own.hosts, c.Host)
-	}
-	if g.Default != nil {
-		add(*g.Default).def = true
-	}
-	return out
-}
-
 // certificateRow is a certificate as pages show it. It has no key.
 type certificateRow struct {
-	// ID tells it from others.
-	ID string `json:"id"`
-	// Hosts are what it is served for; Default says that it is served for all other names too.
+	// ID tells it from others, Link leads to its page, which has all of it.
+	ID   string `json:"id"`
+	Link string `json:"link"`
+	// Hosts are the first names that it is served for; Default says that it is served for all other names too.
 	Hosts     []nameLink `json:"hosts,omitempty"`
 	HostCount int        `json:"hostCount"`
 	Default   bool       `json:"default,omitempty"`
 	Subject   string     `json:"subject"`
-	Names     []string   `json:"names,omitempty"`
-	Issuer    string     `json:"issuer"`
-	NotBefore time.Time  `json:"notBefore"`
-	NotAfter  time.Time  `json:"notAfter"`
-	// Ends says in words when it ends or has ended.
-	Ends    string    `json:"ends"`
-	Health  condition `json:"health"`
-	Origins []place   `json:"origins,omitempty"`
+	// Names are the first of those that stand in it.
+	Names     []string  `json:"names,omitempty"`
+	NameCount int       `json:"nameCount"`
+	Issuer    string    `json:"issuer"`
+	NotBefore time.Time `json:"notBefore"`
+	// NotAfter is the end of what in its chain ends first, EndsOf that one's subject where it is not the certificate itself.
+	NotAfter time.Time `json:"notAfter"`
+	EndsOf   string    `json:"endsOf,omitempty"`
+	// Ends says in words when that is or was.
+	Ends   string    `json:"ends"`
+	Health condition `json:"health"`
+	// Origins are the first places that it is there because of.
+	Origins     []place `json:"origins,omitempty"`
+	OriginCount int     `json:"originCount"`
+	of          *certificate
 }
 
 // nameLink is a name, and where it leads; Link is empty for a host that no route names.
@@ -81,75 +53,65 @@ func (v View) hostLink(h model.Host) nameLink {
 	return nameLink{Name: h.String()}
 }
 
-// certificateHostsMax bounds the names that a row lists.
-const certificateHostsMax = 12
+// certificateHostsMax bounds the names that a row lists, certificateNamesMax those that a page lists of what stands in it.
+const (
+	certificateHostsMax = 12
+	certificateNamesMax = 200
+)
 
-func (v View) certificateRow(c certificate) certificateRow {
-	row := certificateRow{ID: c.digest, HostCount: len(c.hosts), Default: c.def, Origins: placesOf(c.origins)}
-	for _, h := range c.hosts[:min(len(c.hosts), certificateHostsMax)] {
-		row.Hosts = append(row.Hosts, v.hostLink(h))
+// MoreNames, MoreOrigins and MoreHosts are how many there are beside those that are listed.
+func (c certificateRow) MoreNames() int   { return c.NameCount - len(c.Names) }
+func (c certificateRow) MoreOrigins() int { return c.OriginCount - len(c.Origins) }
+func (c certificateRow) MoreHosts() int   { return c.HostCount - len(c.Hosts) }
+
+func (v View) certificateRow(c *certificate) certificateRow {
+	row := certificateRow{
+		ID: c.digest, Link: c.link(), HostCount: len(c.uses), Default: c.def, Health: v.certificateHealth(*c),
+		Origins: placesOf(c.origins[:min(len(c.origins), originsShown)]), OriginCount: len(c.origins), of: c,
 	}
-	if c.leaf == nil {
-		row.Health = row.Health.and(stateFailing, "cannot be read")
+	for _, use := range c.uses[:min(len(c.uses), certificateHostsMax)] {
+		row.Hosts = append(row.Hosts, v.hostLink(use.host))
+	}
+	leaf := c.leaf()
+	if leaf == nil {
 		return row
 	}
-	row.Subject, row.Issuer = c.leaf.Subject.String(), c.leaf.Issuer.String()
+	facts := factsOf(leaf)
+	row.Subject, row.Issuer = facts.Subject, facts.Issuer
 	if row.Subject == row.Issuer {
 		row.Issuer = "itself"
 	}
-	row.NotBefore, row.NotAfter = c.leaf.NotBefore, c.leaf.NotAfter
-	row.Names = c.leaf.DNSNames[:min(len(c.leaf.DNSNames), certificateHostsMax)]
-	left := c.leaf.NotAfter.Sub(v.Now)
-	days := int(left / (24 * time.Hour))
-	row.Ends = "in " + plural(days, "day")
-	if days == 0 {
-		row.Ends = "within a day"
-	}
-	switch {
-	case left <= 0:
-		row.Ends = ageWords(-left)
-		row.Health = row.Health.and(stateFailing, "ended "+row.Ends)
-	case v.Now.Before(c.leaf.NotBefore):
-		row.Health = row.Health.and(stateFailing, "not valid yet")
-	case left < expirySoon:
-		row.Health = row.Health.and(stateDegraded, "ends "+row.Ends)
+	row.Names, row.NameCount = facts.Names[:min(len(facts.Names), certificateHostsMax)], len(facts.Names)
+	first := c.firstToEnd()
+	row.NotBefore, row.NotAfter = leaf.NotBefore, first.NotAfter
+	row.Ends, _ = v.endWords(first)
+	if first != leaf {
+		row.EndsOf = first.Subject.String()
 	}
 	return row
 }
 
-// certificateFor is the certificate for a host's name: its own, that of the wildcard above it, the default one.
+// certificateFor is the certificate for a host's name, nil where there is none.
 func (v View) certificateFor(h model.Host) *certificateRow {
-	certificates := v.index().certificates
-	find := func(match func(certificate) bool) *certificateRow {
-		if i := slices.IndexFunc(certificates, match); i >= 0 {
-			row := v.certificateRow(certificates[i])
-			return &row
-		}
+	i, _ := v.index().certificateAt(h)
+	if i < 0 {
 		return nil
 	}
-	if h.Kind() != model.HostAny {
-		if own := find(func(c certificate) bool { return slices.Contains(c.hosts, h) }); own != nil {
-			return own
-		}
-		if above := find(func(c certificate) bool {
-			return slices.ContainsFunc(c.hosts, func(of model.Host) bool { return of.Kind() == model.HostWildcard && of.Covers(h) })
-		}); above != nil {
-			return above
-		}
-	}
-	return find(func(c certificate) bool { return c.def })
+	row := v.certificateRow(&v.index().certificates[i])
+	return &row
 }
 
+// certificateRows are all certificates, those that end first before others.
 func (v View) certificateRows() []certificateRow {
 	out := []certificateRow{}
-	for _, c := range v.index().certificates {
-		out = append(out, v.certificateRow(c))
+	for i := range v.index().certificates {
+		out = append(out, v.certificateRow(&v.index().certificates[i]))
 	}
 	slices.SortStableFunc(out, func(a, b certificateRow) int { return a.NotAfter.Compare(b.NotAfter) })
 	return out
 }
 
-// certificatesPage lists the certificates, those that end first before others.
+// certificatesPage lists the certificates.
 type certificatesPage struct {
 	Filter       filter           `json:"filter"`
 	Certificates []certificateRow `json:"certificates"`
@@ -160,20 +122,109 @@ func (certificatesPage) Title() string { return "Certificates" }
 
 func certificatesData(v View, r *http.Request) (any, error) {
 	f := filterOf(r)
-	rows := slices.DeleteFunc(v.certificateRows(), func(c certificateRow) bool {
-		return !f.admits(c.Health, c.searchTexts()...)
-	})
+	rows := slices.DeleteFunc(v.certificateRows(), func(c certificateRow) bool { return !f.admits(c.Health, c.of.texts()...) })
 	part, paging := cut(rows, r)
 	return certificatesPage{f, part, paging}, nil
 }
 
-func (c certificateRow) searchTexts() []string {
-	texts := slices.Concat(c.Names, []string{c.Subject, c.Issuer, c.ID})
-	for _, h := range c.Hosts {
-		texts = append(texts, h.Name)
+// certificatePage is a certificate with its chain and all that it is served for.
+type certificatePage struct {
+	certificateRow
+	Fingerprint string `json:"fingerprint"`
+	Serial      string `json:"serial"`
+	// Chain is what is sent in a handshake, the certificate itself first; ChainLength is how many there are.
+	Chain       []chainRow `json:"chain"`
+	ChainLength int        `json:"chainLength"`
+	// Served are the names whose handshakes get it.
+	Served []servedName `json:"served"`
+	Paging paging       `json:"paging"`
+}
+
+// chainRow is one certificate of a chain.
+type chainRow struct {
+	CertificateFacts
+	Ends   string    `json:"ends"`
+	Health condition `json:"health"`
+}
+
+// servedName is a name whose handshakes get a certificate, and why so.
+type servedName struct {
+	nameLink
+	// Why says how the name comes to it, Origins are what wants it.
+	Why     string  `json:"why"`
+	Origins []place `json:"origins,omitempty"`
+}
+
+func (p certificatePage) Title() string { return "Certificate " + p.Name() }
+
+// Name is what the certificate is called on its page: some have no subject.
+func (p certificatePage) Name() string {
+	switch {
+	case p.Subject != "":
+		return p.Subject
+	case len(p.Names) > 0:
+		return p.Names[0]
+	default:
+		return p.ID
 	}
-	for _, o := range c.Origins {
-		texts = append(texts, o.Object())
+}
+
+// MoreChain is how many of the chain there are beside those that are listed.
+func (p certificatePage) MoreChain() int { return p.ChainLength - len(p.Chain) }
+
+func certificateData(v View, r *http.Request) (any, error) {
+	id := r.URL.Query().Get("id")
+	if id == "" {
+		return nil, badRequest{errors.New("no certificate is named; the list of certificates leads to all of them")}
 	}
-	return texts
+	certificates := v.index().certificates
+	i := slices.IndexFunc(certificates, func(c certificate) bool { return c.digest == id })
+	if i < 0 {
+		return nil, fmt.Errorf("no certificate %s is served, or no longer: one that is renewed is another%w", id, silent{errNotFound})
+	}
+	c := &certificates[i]
+	p := certificatePage{certificateRow: v.certificateRow(c), Chain: []chainRow{}, ChainLength: len(c.chain)}
+	for i, one := range c.chain[:min(len(c.chain), chainShown)] {
+		row := v.chainRow(one)
+		if i == 0 {
+			p.Fingerprint, p.Serial = row.Fingerprint, row.Serial
+			p.Names = factsOf(one).Names
+			p.Names = p.Names[:min(len(p.Names), certificateNamesMax)]
+		}
+		p.Chain = append(p.Chain, row)
+	}
+	names := v.servedNames(i)
+	p.Served, p.Paging = cut(names, r)
+	return p, nil
+}
+
+func (v View) chainRow(c *x509.Certificate) chainRow {
+	row := chainRow{CertificateFacts: factsOf(c)}
+	row.Names = row.Names[:min(len(row.Names), certificateHostsMax)]
+	row.Ends, row.Health = v.endWords(c)
+	return row
+}
+
+// servedNames are the names whose handshakes get a certificate: those that it is wanted for, then hosts that have none of their
+// own.
+func (v View) servedNames(at int) []servedName {
+	x := v.index()
+	out := []servedName{}
+	for _, use := range x.certificates[at].uses {
+		out = append(out, servedName{v.hostLink(use.host), "it is wanted for this name", placesOf(use.origins)})
+	}
+	seen := map[model.Host]bool{}
+	for _, h := range x.hosts {
+		found, by := x.certificateAt(h.host)
+		if !h.table.Entry.TLS || found != at || by == h.host && by != model.AnyHost || h.name == defaultHost || seen[h.host] {
+			continue
+		}
+		seen[h.host] = true
+		why := "it has none of its own"
+		if by != model.AnyHost {
+			why = "it is under " + by.String()
+		}
+		out = append(out, servedName{nameLink{h.name, h.link()}, why, nil})
+	}
+	return out
 }

@@ -56,7 +56,7 @@ var navItems = []struct {
 	{"Hosts", "hosts", []string{"hosts", "host"}},
 	{"Ingresses", "ingresses", []string{"ingresses", "ingress"}},
 	{"Services", "services", []string{"services", "service"}},
-	{"Certificates", "certificates", []string{"certificates"}},
+	{"Certificates", "certificates", []string{"certificates", "certificate"}},
 	{"Proxies", "proxies", []string{"proxies", "proxy"}},
 	{"Resources", "resources", []string{"resources"}},
 	{"Diagnostics", "diagnostics", []string{"diagnostics"}},

@@ -68,7 +68,9 @@ type index struct {
 	backendsOf   map[objectID][]string
 	endpoints    map[objectID][]endpoint
 	certificates []certificate
-	severities   [3]int
+	// certificateOf has the place of the certificate of each name that has one of its own.
+	certificateOf map[model.Host]int
+	severities    [3]int
 	// health is how each backend fares by its endpoints.
 	health map[string]condition
 	// hostRows are the hosts as lists have them, but for their health.
@@ -125,7 +127,12 @@ func newIndex(v View) *index {
 	for _, k := range v.Result.Served {
 		x.served = append(x.served, objectID{"Ingress", k.Cluster, k.Namespace, k.Name})
 	}
-	x.certificates = certificatesOf(g)
+	x.certificates, x.certificateOf = certificatesOf(g), map[model.Host]int{}
+	for i, c := range x.certificates {
+		for _, use := range c.uses {
+			x.certificateOf[use.host] = i
+		}
+	}
 	for name, b := range x.backends {
 		x.health[name] = x.endpointHealth(b)
 	}

@@ -56,7 +56,7 @@ type counts struct {
 	Backends          int `json:"backends"`
 	BackendsInTrouble int `json:"backendsInTrouble"`
 	Certificates      int `json:"certificates"`
-	// CertificatesEnding end soon, have ended or are no good.
+	// CertificatesEnding end soon, have ended, or are not valid yet.
 	CertificatesEnding int `json:"certificatesEnding"`
 	Proxies            int `json:"proxies"`
 	ProxiesInSync      int `json:"proxiesInSync"`
@@ -122,7 +122,7 @@ func overviewData(v View, _ *http.Request) (any, error) {
 	for _, c := range certificates {
 		if c.Health.State != stateOK {
 			p.Counts.CertificatesEnding++
-			problems = append(problems, problem{c.Health.State, "Certificate " + c.Subject, c.Health.Reasons, link("certificates", "q", c.ID)})
+			problems = append(problems, problem{c.Health.State, "Certificate " + c.Subject, c.Health.Reasons, c.Link})
 		}
 	}
 	for _, h := range hosts {

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"slices"
 	"strings"
 	"time"
@@ -123,8 +122,9 @@ type CertificateFacts struct {
 	Names     []string  `json:"names,omitempty"`
 	NotBefore time.Time `json:"notBefore"`
 	NotAfter  time.Time `json:"notAfter"`
-	// Fingerprint is the SHA-256 of the whole, in hexadecimal.
+	// Fingerprint is the SHA-256 of the whole, Serial the number that the issuer gave it, both in hexadecimal.
 	Fingerprint string `json:"fingerprint"`
+	Serial      string `json:"serial"`
 }
 
 func secretFacts(secret *tlsv3.Secret) *SecretFacts {
@@ -140,20 +140,20 @@ func secretFacts(secret *tlsv3.Secret) *SecretFacts {
 
 func certificateFacts(text []byte) []CertificateFacts {
 	var out []CertificateFacts
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		c, err := x509.ParseCertificate(block.Bytes)
-		if block.Type != "CERTIFICATE" || err != nil {
-			continue // Translation admits none that does not parse.
-		}
-		sum := sha256.Sum256(c.Raw)
-		facts := CertificateFacts{
-			Subject: c.Subject.String(), Issuer: c.Issuer.String(), Names: slices.Clone(c.DNSNames),
-			NotBefore: c.NotBefore, NotAfter: c.NotAfter, Fingerprint: hex.EncodeToString(sum[:]),
-		}
-		for _, ip := range c.IPAddresses {
-			facts.Names = append(facts.Names, ip.String())
-		}
-		out = append(out, facts)
+	for _, c := range chainOf(text) {
+		out = append(out, factsOf(c))
 	}
 	return out
+}
+
+func factsOf(c *x509.Certificate) CertificateFacts {
+	sum := sha256.Sum256(c.Raw)
+	facts := CertificateFacts{
+		Subject: c.Subject.String(), Issuer: c.Issuer.String(), Names: slices.Clone(c.DNSNames),
+		NotBefore: c.NotBefore, NotAfter: c.NotAfter, Fingerprint: hex.EncodeToString(sum[:]), Serial: c.SerialNumber.Text(16),
+	}
+	for _, ip := range c.IPAddresses {
+		facts.Names = append(facts.Names, ip.String())
+	}
+	return facts
 }

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -173,8 +174,8 @@ func findServices(v View, text string) []found {
 func findCertificates(v View, text string) []found {
 	var out []found
 	for _, c := range v.certificateRows() {
-		if contains(text, c.searchTexts()...) {
-			out = append(out, found{hit{Name: c.Subject, Link: link("certificates", "q", c.ID), About: "ends " + c.Ends}, func() condition { return c.Health }})
+		if contains(text, c.of.texts()...) {
+			out = append(out, found{hit{Name: cmp.Or(c.Subject, c.ID), Link: c.Link, About: "ends " + c.Ends}, func() condition { return c.Health }})
 		}
 	}
 	return out

@@ -311,7 +311,7 @@ func TestHostileWords(t *testing.T) {
 	for _, address := range append(addresses, "/", "/proxies", "/explain?url=https://shop.test/&from="+url.QueryEscape(evil)) {
 		checkWords(t, s, address)
 	}
-	for _, page := range []string{"host?name=", "ingress?name=", "service?backend=", "proxy?node=", "diff?from=", "resources?type=", "diagnostics?code=", "a/b/"} {
+	for _, page := range []string{"host?name=", "ingress?name=", "certificate?id=", "service?backend=", "proxy?node=", "diff?from=", "resources?type=", "diagnostics?code=", "a/b/"} {
 		checkWords(t, s, "/"+page+url.QueryEscape(evil))
 	}
 }
@@ -337,7 +337,7 @@ func checkWords(t *testing.T, s site, address string) {
 func TestPagesFail(t *testing.T) {
 	s := siteOf(t, shopView(t))
 	for address, want := range map[string]int{
-		"/nothing": 404, "/a/b/nothing": 404, "/host?name=nobody.test": 404, "/host": 400, "/host?entry=http": 400, "/ingress?namespace=shop&name=nobody": 404, "/service?backend=a/b/1": 404,
+		"/nothing": 404, "/a/b/nothing": 404, "/host?name=nobody.test": 404, "/host": 400, "/host?entry=http": 400, "/ingress?namespace=shop&name=nobody": 404, "/certificate": 400, "/certificate?id=none": 404, "/service?backend=a/b/1": 404,
 		"/service?namespace=a&name=b": 404, "/proxy?node=nobody": 404, "/diagnostics?code=P0000": 404, "/diff?from=3": 404, "/diff?from=x&to=y": 400,
 		"/resources?type=nothing": 404, "/resources?type=clusters&name=nothing": 404, "/explain?url=x": 400,
 	} {

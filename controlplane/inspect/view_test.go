@@ -135,24 +135,24 @@ func TestUnreadyEndpoints(t *testing.T) {
 // TestCertificates: they are told of before they end.
 func TestCertificates(t *testing.T) {
 	v := shopView(t)
-	end := v.index().certificates[0].leaf.NotAfter
+	end := v.index().certificates[0].leaf().NotAfter
 	for before, want := range map[time.Duration]string{
 		-time.Hour: "failing", time.Hour: "degraded", expirySoon - time.Minute: "degraded", expirySoon + time.Minute: "healthy",
 	} {
 		v.Now = end.Add(-before)
 		// The certificate of tests is young; how it begins is no part of this.
-		v.index().certificates[0].leaf.NotBefore = time.Time{}
-		if got := v.certificateRow(v.index().certificates[0]); got.Health.State.String() != want {
+		v.index().certificates[0].leaf().NotBefore = time.Time{}
+		if got := v.certificateRow(&v.index().certificates[0]); got.Health.State.String() != want {
 			t.Errorf("%s before its end: %+v, want %s", before, got.Health, want)
 		}
 	}
 	v.Now = end.Add(-2 * expirySoon)
-	v.index().certificates[0].leaf.NotBefore = v.Now.Add(time.Hour)
-	if got := v.certificateRow(v.index().certificates[0]); !slices.Contains(got.Health.Reasons, "not valid yet") {
+	v.index().certificates[0].leaf().NotBefore = v.Now.Add(time.Hour)
+	if got := v.certificateRow(&v.index().certificates[0]); !slices.Contains(got.Health.Reasons, "not valid yet") {
 		t.Errorf("before its time: %+v", got.Health)
 	}
 	v.Now = testTime
-	v.index().certificates[0].leaf.NotBefore = time.Time{}
+	v.index().certificates[0].leaf().NotBefore = time.Time{}
 	for host, want := range map[string]string{"shop.test": "CN=shop.test", "admin.shop.test": "CN=shop.test", "x.team-b.test": "CN=Postern default certificate"} {
 		h, err := model.ParseHost(host)
 		if err != nil {

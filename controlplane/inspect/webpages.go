@@ -12,6 +12,7 @@ func webPages() []page {
 		{pattern: "/services", template: "services", data: servicesData},
 		{pattern: "/service", template: "service", data: serviceData},
 		{pattern: "/certificates", template: "certificates", data: certificatesData},
+		{pattern: "/certificate", template: "certificate", data: certificateData},
 		{pattern: "/proxy", template: "proxy", data: proxyData},
 		{pattern: "/diagnostics", template: "diagnostics", data: diagnosticsData},
 		{pattern: "/report", template: "report", data: reportData, view: reportHTML},
