@@ -61,10 +61,12 @@ type index struct {
 	// told has the diagnostics of an object, mentioned those of others that name it.
 	told, mentioned map[objectID][]diag.D
 	// report is what lint would say of what is served, annotations what it says of those of an object.
-	report       report.Report
-	annotations  map[objectID][]report.Annotation
-	ingresses    map[objectID]source.Ingress
-	served       []objectID
+	report      report.Report
+	annotations map[objectID][]report.Annotation
+	ingresses   map[objectID]source.Ingress
+	served      []objectID
+	// unserved are the Ingresses that were read and not chosen, sorted.
+	unserved     []unservedIngress
 	backendsOf   map[objectID][]string
 	endpoints    map[objectID][]endpoint
 	certificates []certificate
@@ -127,6 +129,7 @@ func newIndex(v View) *index {
 	for _, k := range v.Result.Served {
 		x.served = append(x.served, objectID{"Ingress", k.Cluster, k.Namespace, k.Name})
 	}
+	x.unserved = unservedOf(x.report)
 	x.certificates, x.certificateOf = certificatesOf(g), map[model.Host]int{}
 	for i, c := range x.certificates {
 		for _, use := range c.uses {

@@ -12,7 +12,30 @@ import (
 	"github.com/postern-gateway/postern/translator/report"
 )
 
-// ingressRow is an Ingress that is served.
+// unservedIngress is an Ingress that was not asked for.
+type unservedIngress struct {
+	objectID
+	// why says what chose it out, hosts are those of its rules.
+	why   string
+	hosts []string
+}
+
+// unservedOf are the Ingresses that are not served, sorted.
+func unservedOf(r report.Report) []unservedIngress {
+	var out []unservedIngress
+	for _, i := range r.Ingresses {
+		if i.Outcome == report.NotServed {
+			out = append(out, unservedIngress{objectOf(i.Origin), i.Why, i.Hosts})
+		}
+	}
+	slices.SortFunc(out, func(a, b unservedIngress) int { return a.compare(b.objectID) })
+	return out
+}
+
+// notServedLook is how pages say that an Ingress was not asked for; nothing is wrong with it.
+var notServedLook = look{Words: "not served"}.quiet()
+
+// ingressRow is an Ingress, served or not.
 type ingressRow struct {
 	Cluster   string    `json:"cluster,omitempty"`
 	Namespace string    `json:"namespace"`
@@ -22,6 +45,9 @@ type ingressRow struct {
 	HostCount int       `json:"hostCount"`
 	Routes    int       `json:"routes"`
 	Health    condition `json:"health"`
+	// Served is false for an Ingress that was not chosen, Why says what chose it out. Its hosts are those of its rules.
+	Served bool   `json:"served"`
+	Why    string `json:"why,omitempty"`
 	// Errors and Warnings count its diagnostics.
 	Errors   int `json:"errors"`
 	Warnings int `json:"warnings"`
@@ -43,6 +69,9 @@ func nameOf(o objectID) string {
 	return name
 }
 
+// Look says to people that the Ingress is not served.
+func (i ingressRow) Look() look { return notServedLook }
+
 // ingressHostsMax bounds the hosts that a row names.
 const ingressHostsMax = 3
 
@@ -50,7 +79,7 @@ func (v View) ingressRow(of objectID) ingressRow {
 	x := v.index()
 	row := ingressRow{
 		Cluster: of.Cluster, Namespace: of.Namespace, Name: of.Name, Link: linkOf(of), Hosts: []string{},
-		Routes: len(x.routesOf[of]), Lost: len(x.losses[of]), Health: v.ingressHealth(of),
+		Routes: len(x.routesOf[of]), Lost: len(x.losses[of]), Health: v.ingressHealth(of), Served: true,
 	}
 	hosts := map[string]bool{}
 	for _, at := range x.routesOf[of] {
@@ -58,15 +87,38 @@ func (v View) ingressRow(of objectID) ingressRow {
 	}
 	names := slices.Sorted(maps.Keys(hosts))
 	row.HostCount, row.Hosts = len(names), names[:min(len(names), ingressHostsMax)]
-	for _, d := range x.told[of] {
+	row.count(x.told[of])
+	return row
+}
+
+// unservedRow is the row of one that is not served. It has no health: nobody asks it anything.
+func (v View) unservedRow(of unservedIngress) ingressRow {
+	row := ingressRow{
+		Cluster: of.Cluster, Namespace: of.Namespace, Name: of.Name, Link: linkOf(of.objectID), Why: of.why,
+		Hosts: append([]string{}, of.hosts[:min(len(of.hosts), ingressHostsMax)]...), HostCount: len(of.hosts),
+	}
+	row.count(v.index().told[of.objectID])
+	return row
+}
+
+// rowOf is the row of an Ingress that was read.
+func (v View) rowOf(of objectID) ingressRow {
+	unserved := v.index().unserved
+	if i, ok := slices.BinarySearchFunc(unserved, of, func(u unservedIngress, of objectID) int { return u.compare(of) }); ok {
+		return v.unservedRow(unserved[i])
+	}
+	return v.ingressRow(of)
+}
+
+func (i *ingressRow) count(ds []diag.D) {
+	for _, d := range ds {
 		switch d.Severity {
 		case diag.Error:
-			row.Errors++
+			i.Errors++
 		case diag.Warning:
-			row.Warnings++
+			i.Warnings++
 		}
 	}
-	return row
 }
 
 // ingressHealth is how the requests of an Ingress fare. One that lost all that it asks for is failing.
@@ -94,7 +146,7 @@ func (v View) ingressHealth(of objectID) condition {
 	return h
 }
 
-// ingressesPage lists the Ingresses that are served.
+// ingressesPage lists the Ingresses that were read, those that are served before others.
 type ingressesPage struct {
 	Filter    filter       `json:"filter"`
 	Ingresses []ingressRow `json:"ingresses"`
@@ -105,19 +157,25 @@ func (ingressesPage) Title() string { return "Ingresses" }
 
 func ingressesData(v View, r *http.Request) (any, error) {
 	f := filterOf(r)
-	var found []objectID
+	var found []func() ingressRow
 	for _, of := range v.index().served {
-		if contains(f.Text, nameOf(of)) && (f.State != stateTrouble || v.ingressHealth(of).State != stateOK) {
-			found = append(found, of)
+		if f.State != stateNotServed && contains(f.Text, nameOf(of)) && (f.State != stateTrouble || v.ingressHealth(of).State != stateOK) {
+			found = append(found, func() ingressRow { return v.ingressRow(of) })
+		}
+	}
+	for _, of := range v.index().unserved {
+		if (f.State == "" || f.State == stateNotServed) && contains(f.Text, nameOf(of.objectID)) {
+			found = append(found, func() ingressRow { return v.unservedRow(of) })
 		}
 	}
 	part, paging := cut(found, r)
 	p := ingressesPage{Filter: f, Ingresses: []ingressRow{}, Paging: paging}
-	for _, of := range part {
-		p.Ingresses = append(p.Ingresses, v.ingressRow(of))
+	for _, row := range part {
+		p.Ingresses = append(p.Ingresses, row())
 	}
 	return p, nil
 }
+
 
 // annotationRow is an annotation as pages show it. Its value is left out: it may hold a credential.
 type annotationRow struct {
@@ -197,8 +255,6 @@ type conflictRow struct {
 // ingressPage is an Ingress.
 type ingressPage struct {
 	ingressRow
-	// Served is false for an Ingress that was not chosen; its diagnostics say why.
-	Served bool `json:"served"`
 	// Position is the file and line, empty in a cluster.
 	Position    string          `json:"position,omitempty"`
 	Class       string          `json:"class,omitempty"`
@@ -221,15 +277,11 @@ func ingressData(v View, r *http.Request) (any, error) {
 		return nil, fmt.Errorf("the gateway has read no Ingress %s; it may be in another namespace, or gone%w", nameOf(of), silent{errNotFound})
 	}
 	p := ingressPage{
-		ingressRow: v.ingressRow(of), Position: ing.Place.Origin("Ingress", of.Namespace, of.Name, "").Position(),
+		ingressRow: v.rowOf(of), Position: ing.Place.Origin("Ingress", of.Namespace, of.Name, "").Position(),
 		Annotations: annotationRows(x.annotations[of]), Diagnostics: diagnosticRows(slices.Concat(x.told[of], x.mentioned[of])),
 	}
 	if ing.Spec.IngressClassName != nil {
 		p.Class = *ing.Spec.IngressClassName
-	}
-	_, p.Served = slices.BinarySearchFunc(x.served, of, objectID.compare)
-	if !p.Served {
-		p.Health = condition{}
 	}
 	part, paging := cut(x.routesOf[of], r)
 	p.RouteRows, p.Paging = v.routeRows(part), paging

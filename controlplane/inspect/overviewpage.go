@@ -49,13 +49,15 @@ type entryRow struct {
 
 // counts are what there is of everything; those of trouble are parts of those before them.
 type counts struct {
-	Hosts             int `json:"hosts"`
-	HostsInTrouble    int `json:"hostsInTrouble"`
-	Ingresses         int `json:"ingresses"`
-	Routes            int `json:"routes"`
-	Backends          int `json:"backends"`
-	BackendsInTrouble int `json:"backendsInTrouble"`
-	Certificates      int `json:"certificates"`
+	Hosts          int `json:"hosts"`
+	HostsInTrouble int `json:"hostsInTrouble"`
+	Ingresses      int `json:"ingresses"`
+	// IngressesNotServed were read and not chosen; Ingresses does not count them.
+	IngressesNotServed int `json:"ingressesNotServed"`
+	Routes             int `json:"routes"`
+	Backends           int `json:"backends"`
+	BackendsInTrouble  int `json:"backendsInTrouble"`
+	Certificates       int `json:"certificates"`
 	// CertificatesEnding end soon, have ended, or are not valid yet.
 	CertificatesEnding int `json:"certificatesEnding"`
 	Proxies            int `json:"proxies"`
@@ -88,7 +90,7 @@ func overviewData(v View, _ *http.Request) (any, error) {
 	p := overviewPage{
 		Version: v.Version, Revision: v.Revision, Published: v.At, Age: ageWords(v.Now.Sub(v.At)), Took: v.Took,
 		Counts: counts{
-			Hosts: len(hosts), Ingresses: len(x.served), Routes: x.routes, Backends: len(backends), Certificates: len(certificates),
+			Hosts: len(hosts), Ingresses: len(x.served), IngressesNotServed: len(x.unserved), Routes: x.routes, Backends: len(backends), Certificates: len(certificates),
 			Proxies: len(proxies), Errors: x.severities[diag.Error], Warnings: x.severities[diag.Warning], Infos: x.severities[diag.Info],
 		},
 		Entries: v.entryRows(),
@@ -113,6 +115,11 @@ func overviewData(v View, _ *http.Request) (any, error) {
 		problems = append(problems, problem{stateFailing, "No proxy is connected", []string{"nothing answers requests by this configuration"}, "proxies"})
 	}
 	problems = append(problems, silent...)
+	if len(x.served) == 0 && len(x.unserved) > 0 {
+		problems = append(problems, problem{
+			stateDegraded, "No Ingress is served", []string{fmt.Sprintf("of %s that were read", plural(len(x.unserved), "Ingress")), "of the first " + x.unserved[0].why}, link("ingresses", "state", stateNotServed),
+		})
+	}
 	for _, b := range backends {
 		if b.Health.State != stateOK {
 			p.Counts.BackendsInTrouble++

@@ -263,11 +263,14 @@ func pagingOf(total int, r *http.Request) paging {
 type filter struct {
 	// Text must occur in what the row is found by, whatever its case.
 	Text string `json:"q,omitempty"`
-	// State, where not empty, is "trouble" for what is not healthy.
+	// State, where not empty, is "trouble" for what is not healthy; of Ingresses also "not-served".
 	State string `json:"state,omitempty"`
 }
 
-const stateTrouble = "trouble"
+const (
+	stateTrouble   = "trouble"
+	stateNotServed = "not-served"
+)
 
 func filterOf(r *http.Request) filter {
 	return filter{Text: strings.TrimSpace(r.URL.Query().Get("q")), State: r.URL.Query().Get("state")}

@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,8 +11,10 @@ type hit struct {
 	Name string `json:"name"`
 	Link string `json:"link"`
 	// About tells it from others.
-	About  string    `json:"about,omitempty"`
-	Health condition `json:"health"`
+	About string `json:"about,omitempty"`
+	// Health is nil for what has none; Look says then how it is.
+	Health *condition `json:"health,omitempty"`
+	Look   look       `json:"-"`
 }
 
 // hits are what a search finds of one kind.
@@ -49,7 +50,7 @@ type finder struct {
 	find        func(View, string) []found
 }
 
-// found is a hit whose health is not looked up yet.
+// found is a hit whose health is not looked up yet, nil for what has none.
 type found struct {
 	hit
 	health func() condition
@@ -59,6 +60,7 @@ func finders() []finder {
 	return []finder{
 		{"hosts", "Hosts", findHosts}, {"paths", "Paths", findPaths}, {"ingresses", "Ingresses", findIngresses},
 		{"services", "Services", findServices}, {"certificates", "Certificates", findCertificates},
+		{"endpoints", "Endpoints", findEndpoints}, {"proxies", "Proxies", findProxies}, {"diagnostics", "Diagnostics", findDiagnostics},
 	}
 }
 
@@ -83,7 +85,10 @@ func searchData(v View, r *http.Request) (any, error) {
 			group.More = link("search", "q", p.Text, "kind", f.kind)
 		}
 		for _, one := range part {
-			one.hit.Health = one.health()
+			if one.health != nil {
+				health := one.health()
+				one.hit.Health = &health
+			}
 			group.Found = append(group.Found, one.hit)
 		}
 		if len(all) > 0 {
@@ -109,74 +114,4 @@ func explainLink(text string) string {
 		return ""
 	}
 	return link("explain", "url", text)
-}
-
-func findHosts(v View, text string) []found {
-	var out []found
-	at := map[string]int{}
-	for _, h := range v.index().hosts {
-		if !contains(text, h.name) {
-			continue
-		}
-		if i, ok := at[h.name]; ok {
-			// The entries of a host mostly fare alike; its page has them all.
-			out[i].About += ", " + h.entry + " " + plural(len(h.routes), "route")
-			continue
-		}
-		at[h.name] = len(out)
-		out = append(out, found{hit{Name: h.name, Link: link("host", "name", h.name), About: h.entry + " " + plural(len(h.routes), "route")}, func() condition { return v.hostHealth(h) }})
-	}
-	return out
-}
-
-// findPaths finds routes by their path, or by host and path as a URL has them.
-func findPaths(v View, text string) []found {
-	text = strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(text, "https://"), "http://"))
-	var out []found
-	if !strings.Contains(text, "/") {
-		text = "/" + text // Hosts are found as such.
-	}
-	for _, h := range v.index().hosts {
-		for i, r := range h.routes {
-			if contains(text, h.name+r.Path.Value) && !contains(text, h.name) {
-				at := routeAt{h, i}
-				about := h.entry
-				if len(r.Origins) > 0 {
-					about += ", " + r.Origins[0].Object()
-				}
-				out = append(out, found{hit{Name: h.name + " " + r.Path.String(), Link: link("explain", "url", at.example()), About: about}, func() condition { return v.routeHealth(r) }})
-			}
-		}
-	}
-	return out
-}
-
-func findIngresses(v View, text string) []found {
-	var out []found
-	for _, of := range v.index().served {
-		if contains(text, nameOf(of)) {
-			out = append(out, found{hit{Name: nameOf(of), Link: linkOf(of), About: plural(len(v.index().routesOf[of]), "route")}, func() condition { return v.ingressHealth(of) }})
-		}
-	}
-	return out
-}
-
-func findServices(v View, text string) []found {
-	var out []found
-	for _, b := range v.backendRows() {
-		if contains(text, b.Name, b.Outside) {
-			out = append(out, found{hit{Name: b.Name, Link: b.Link, About: plural(b.Taking, "endpoint")}, func() condition { return b.Health }})
-		}
-	}
-	return out
-}
-
-func findCertificates(v View, text string) []found {
-	var out []found
-	for _, c := range v.certificateRows() {
-		if contains(text, c.of.texts()...) {
-			out = append(out, found{hit{Name: cmp.Or(c.Subject, c.ID), Link: c.Link, About: "ends " + c.Ends}, func() condition { return c.Health }})
-		}
-	}
-	return out
 }

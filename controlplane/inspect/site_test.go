@@ -386,19 +386,30 @@ func TestRoot(t *testing.T) {
 	}
 }
 
-// TestPageSizes: at 5,000 Ingresses, a thousand of them on one host, no page is longer than 1 MiB.
+// TestPageSizes: at 5,000 Ingresses, a thousand of them on one host, no page is longer than 1 MiB, nor where none is served.
 func TestPageSizes(t *testing.T) {
 	v := viewOf(t, many(5000))
 	v.Proxies = []xds.ProxyState{{Node: "edge", Revision: 7}}
-	s := siteOf(t, v)
 	began := time.Now()
 	v.index()
 	t.Logf("index of %d routes: %s", v.index().routes, time.Since(began))
-	for _, address := range []string{
+	certificate := "/" + v.index().certificates[0].link()
+	checkSizes(t, siteOf(t, v), []string{
 		"/", "/hosts", "/hosts?state=trouble", "/host?entry=https&name=shared.example.com", "/host?entry=https&name=shared.example.com&page=10", "/ingresses", "/ingresses?state=trouble",
-		"/ingress?namespace=team-1&name=app-1", "/services", "/service?backend=team-5%2Fsvc-5%2F80", "/certificates", "/proxies", "/diagnostics", "/report", "/report?page=50", "/report?format=json&page=2", "/resources?type=clusters",
-		"/search?q=app", "/search?q=app&kind=hosts", "/search?q=%2Fapp-9&kind=paths", "/explain?url=" + url.QueryEscape("https://shared.example.com/app-999"), "/resources?type=routes&name=http",
-	} {
+		"/ingress?namespace=team-1&name=app-1", "/services", "/service?backend=team-5%2Fsvc-5%2F80", "/certificates", certificate, certificate + "&page=30",
+		"/proxies", "/diagnostics", "/report", "/report?page=50", "/report?format=json&page=2", "/resources?type=clusters", "/search?q=app", "/search?q=app&kind=hosts", "/search?q=10.0.",
+		"/search?q=10.0.&kind=endpoints", "/search?q=%2Fapp-9&kind=paths", "/explain?url=" + url.QueryEscape("https://shared.example.com/app-999"), "/resources?type=routes&name=http",
+	})
+	none := viewOf(t, strings.Replace(many(5000), "{}", "ingress-class: mistaken", 1))
+	if n := len(none.index().unserved); n != 5000 {
+		t.Fatalf("%d are not served", n)
+	}
+	checkSizes(t, siteOf(t, none), []string{"/", "/ingresses", "/ingresses?state=not-served&page=7", "/search?q=app", "/search?q=app&kind=ingresses"})
+}
+
+func checkSizes(t *testing.T, s site, addresses []string) {
+	t.Helper()
+	for _, address := range addresses {
 		began := time.Now()
 		status, _, body := s.get(address)
 		t.Logf("%-70s %7d bytes in %s", address, len(body), time.Since(began).Round(time.Millisecond/10))

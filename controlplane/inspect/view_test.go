@@ -206,6 +206,46 @@ func TestIngressPage(t *testing.T) {
 	}
 }
 
+// TestNotServed: Ingresses that were read and not chosen are listed, found and counted, with what chose them out.
+func TestNotServed(t *testing.T) {
+	type list struct {
+		Ingresses []struct {
+			Name, Why string
+			Served    bool
+			Hosts     []string
+		}
+		Paging paging
+	}
+	v := shopView(t)
+	for query, want := range map[string]int{"": 9, "?state=not-served": 1, "?state=not-served&q=shop/": 0, "?state=trouble&q=elsewhere": 0, "?q=elsewhere": 1} {
+		if got := dataOf[list](t, v, "/ingresses"+query); got.Paging.Total != want {
+			t.Errorf("%q: %+v, want %d", query, got, want)
+		}
+	}
+	one := dataOf[list](t, v, "/ingresses?state=not-served").Ingresses[0]
+	if one.Served || one.Name != "elsewhere" || !strings.Contains(one.Why, "another") || !slices.Equal(one.Hosts, []string{"elsewhere.test"}) {
+		t.Errorf("%+v", one)
+	}
+	text := textOf(siteOf(t, v).page("/ingresses"))
+	if !strings.Contains(text, "– not served "+one.Why) {
+		t.Errorf("people are not told: %s", text)
+	}
+	type overview struct {
+		Health   struct{ State string }
+		Counts   counts
+		Problems []struct{ What, Link string }
+	}
+	if got := dataOf[overview](t, v, "/"); got.Counts.Ingresses != 8 || got.Counts.IngressesNotServed != 1 || slices.ContainsFunc(got.Problems, func(p struct{ What, Link string }) bool { return p.What == "No Ingress is served" }) {
+		t.Errorf("%+v", got)
+	}
+	none := viewOf(t, strings.ReplaceAll(shopText(t), "ingress-class: traefik", "ingress-class: mistaken"))
+	none.Proxies = v.Proxies[:1]
+	got := dataOf[overview](t, none, "/")
+	if got.Health.State != "degraded" || len(got.Problems) != 1 || got.Problems[0] != (struct{ What, Link string }{"No Ingress is served", "ingresses?state=not-served"}) {
+		t.Errorf("by a wrong class: %+v", got)
+	}
+}
+
 // TestProxyPage: a refusal, how far a proxy is behind, and in which words.
 func TestProxyPage(t *testing.T) {
 	v := shopView(t)
@@ -289,7 +329,7 @@ func TestOverview(t *testing.T) {
 	}
 }
 
-// TestSearch finds hosts, paths, Ingresses, Services and certificates, and a URL to explain.
+// TestSearch finds what there is of every kind, and a URL to explain.
 func TestSearch(t *testing.T) {
 	type result struct {
 		Total   int
@@ -302,6 +342,7 @@ func TestSearch(t *testing.T) {
 	v := shopView(t)
 	for text, want := range map[string]string{
 		"SHOP.test": "hosts ingresses? certificates", "/cart": "paths services", "late": "ingresses", "nobody": "services", "nothing-at-all": "", "shop.test/cart": "paths",
+		"10.1.0.2:8080": "endpoints", "web-6f7b9c-9qk7d": "endpoints", "fd00::7": "endpoints", "node-b": "endpoints", "EDGE-1": "proxies", "p4003": "diagnostics", "elsewhere.test": "ingresses",
 	} {
 		var kinds []string
 		for _, g := range dataOf[result](t, v, link("/search", "q", text)).Groups {
