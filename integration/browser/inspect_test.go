@@ -22,7 +22,7 @@ var sitemap = []struct{ name, path string }{
 	{"ingress-mistaken", "ingress?namespace=team-b&name=mistaken"}, {"services", "services"}, {"service", "service?backend=shop%2Fimages%2F80"}, {"service-tls", "service?namespace=shop&name=admin"},
 	{"certificates", "certificates"}, {"proxies", "proxies"}, {"resources", "resources"}, {"resources-clusters", "resources?type=clusters"}, {"resource", "resources?type=clusters&name=shop%2Fweb%2F80"},
 	{"diagnostics", "diagnostics"}, {"diagnostic", "diagnostics?code=P4003"}, {"report", "report"}, {"report-file", "report.html"}, {"explain-form", "explain"}, {"explain", "explain?url=https%3A%2F%2Fshop.test%2Fimages%2Fa.png"},
-	{"explain-cart", "explain?url=https%3A%2F%2Fshop.test%2Fcart&header=Accept%3A+text%2Fhtml"}, {"explain-error", "explain?url=shop.test"}, {"search", "search?q=shop"}, {"diff", "diff"}, {"not-found", "nothing/here"},
+	{"explain-cart", "explain?url=https%3A%2F%2Fshop.test%2Fcart&header=Accept%3A+text%2Fhtml"}, {"explain-error", "explain?url=shop.test"}, {"search", "search?q=shop"}, {"search-address", "search?q=10.0.0.9"}, {"diff", "diff"}, {"not-found", "nothing/here"},
 }
 
 // TestInspectionPages looks at the pages of a small gateway as people do.
@@ -88,6 +88,14 @@ func everyPage(t *testing.T, browser context.Context, i inspected) {
 					p.quiet(where)
 				}
 			}
+			certificate := "certificate " + look.name
+			p.open(i.pages + "certificates?q=*.shop.test")
+			p.follow(`#list td a[href^="certificate?"]`)
+			p.wait(`document.querySelector("h1").textContent === "Certificate CN=shop.test" && document.body.innerText.includes("it is under *.shop.test")`)
+			p.fits(certificate)
+			p.legible(certificate)
+			p.shoot("few-certificate-" + look.name)
+			p.quiet(certificate)
 			if dark := ask[string](p, `getComputedStyle(document.body).backgroundColor`) != "rgb(255, 255, 255)"; dark != (look.scheme == "dark") {
 				t.Errorf("dark: %v", dark)
 			}
