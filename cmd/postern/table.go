@@ -169,7 +169,7 @@ func (t *table) proxies(p inspect.Proxies) {
 // agent is the software that a proxy says it is. An authorizer is told from the proxy that it belongs to.
 func agent(p inspect.Proxy) string {
 	if p.Authorizer {
-		return orDash(p.Agent) + " (no proxy: it is asked who may)"
+		return orDash(p.Agent) + " (no proxy)"
 	}
 	return orDash(p.Agent)
 }

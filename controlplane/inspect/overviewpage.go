@@ -117,7 +117,7 @@ func overviewData(v View, _ *http.Request) (any, error) {
 	problems = append(problems, silent...)
 	if len(x.served) == 0 && len(x.unserved) > 0 {
 		problems = append(problems, problem{
-			stateDegraded, "No Ingress is served", []string{fmt.Sprintf("of %s that were read", plural(len(x.unserved), "Ingress")), "of the first " + x.unserved[0].why}, link("ingresses", "state", stateNotServed),
+			stateDegraded, "No Ingress is served", []string{fmt.Sprintf("of %s that were read", plural(len(x.unserved), "Ingress")), nameOf(x.unserved[0].objectID) + ": " + x.unserved[0].why}, link("ingresses", "state", stateNotServed),
 		})
 	}
 	for _, b := range backends {
