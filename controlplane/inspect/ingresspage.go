@@ -176,7 +176,6 @@ func ingressesData(v View, r *http.Request) (any, error) {
 	return p, nil
 }
 
-
 // annotationRow is an annotation as pages show it. Its value is left out: it may hold a credential.
 type annotationRow struct {
 	Annotation string      `json:"annotation"`
