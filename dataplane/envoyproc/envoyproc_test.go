@@ -292,7 +292,7 @@ func TestUpstreamFailuresAreReportedOnce(t *testing.T) {
 		t.Errorf("got %q, want the closed port of shop/closed/80", got)
 	}
 	c.eventually("b.test", "503")
-	if got := <-h.failures; got[0] != "shop/tls/443/https" || !strings.Contains(got[1], "CERTIFICATE_VERIFY_FAILED") {
+	if got := <-h.failures; got[0] != "shop/tls/443/https" || !strings.Contains(got[1], "certificate verify failed") {
 		t.Errorf("got %q, want the untrusted certificate of shop/tls/443/https", got)
 	}
 }

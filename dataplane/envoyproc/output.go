@@ -155,16 +155,19 @@ func (a accessLine) reason() string {
 }
 
 var (
-	// opensslPlace says where in the library an error is from, opensslWords what it is called there.
-	opensslPlace = regexp.MustCompile(`\|?\d+:SSL routines:OPENSSL internal:`)
-	opensslWords = regexp.MustCompile(`\b[A-Z][A-Z0-9]+(?: [A-Z0-9]+)+\b`)
+	// opensslPlace says where in the library an error is from, opensslWords what it is called there, before opensslWithin comes more.
+	opensslPlace  = regexp.MustCompile(`\|?\d+:SSL routines:OPENSSL internal:`)
+	opensslWithin = regexp.MustCompile(`([A-Za-z]):([A-Za-z])`)
+	opensslWords  = regexp.MustCompile(`\b[A-Z][A-Z0-9]+(?: [A-Z0-9]+)+\b`)
 )
 
 // spoken are the words of Envoy for a failure as people write them. An access log has underscores in place of spaces.
 func spoken(words string) string {
-	words = strings.NewReplacer("_", " ", "{", " (", "}", ")").Replace(words)
-	words = opensslPlace.ReplaceAllString(words, " ")
-	words = opensslWords.ReplaceAllStringFunc(strings.TrimSuffix(words, ":TLS error end"), strings.ToLower)
+	words = strings.TrimSuffix(strings.NewReplacer("_", " ", "{", " (", "}", ")").Replace(words), ":TLS error end")
+	if opensslPlace.MatchString(words) {
+		words = opensslWithin.ReplaceAllString(opensslPlace.ReplaceAllString(words, " "), "$1: $2")
+	}
+	words = opensslWords.ReplaceAllStringFunc(words, strings.ToLower)
 	for _, prefix := range []string{"delayed connect error:", "immediate connect error:"} {
 		if of, ok := strings.CutPrefix(words, prefix); ok {
 			words = strings.TrimSpace(of)

@@ -174,7 +174,7 @@ func TestReasonsAreReadable(t *testing.T) {
 	for failure, want := range map[string]string{
 		"delayed_connect_error:_Connection_refused":    "connection refused",
 		"immediate_connect_error:_Network_unreachable": "network unreachable",
-		"TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify_cert_failed:_X509_verify_cert:_unable_to_get_local_issuer_certificate:TLS_error_end": "TLS error: certificate verify failed:verify cert failed: X509 verify cert: unable to get local issuer certificate",
+		"TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify_cert_failed:_X509_verify_cert:_unable_to_get_local_issuer_certificate:TLS_error_end": "TLS error: certificate verify failed: verify cert failed: X509 verify cert: unable to get local issuer certificate",
 		"TLS_error:|268436526:SSL_routines:OPENSSL_internal:TLSV1_ALERT_UNKNOWN_CA":                                                                                               "TLS error: tlsv1 alert unknown ca",
 		"TLS_error:_Secret_is_not_supplied_by_SDS": "TLS error: Secret is not supplied by SDS",
 		"delayed_connect_error:_":                  "",
