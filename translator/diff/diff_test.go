@@ -155,3 +155,23 @@ func TestSettings(t *testing.T) {
 		t.Errorf("%d changes, want %d:\n%s", len(report.Classes), len(want), report.Text())
 	}
 }
+
+// TestRenewedCertificate: a certificate that many hosts have is one change, however many names it is served for.
+func TestRenewedCertificate(t *testing.T) {
+	serving := func(chain string) diff.Side {
+		side := translated(small(unedited))
+		side.Gateway.Certificates = nil
+		for _, name := range []string{"h00000.example.test", "h00001.example.test", "*.other.test"} {
+			host, err := model.ParseHost(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			side.Gateway.Certificates = append(side.Gateway.Certificates, model.Certificate{Host: host, Chain: []byte(chain)})
+		}
+		return side
+	}
+	report := diff.Compare(serving("old"), serving("new"))
+	if len(report.Classes) != 1 || report.Classes[0].Count != 3 {
+		t.Errorf("want one change of three hosts:\n%s", report.Text())
+	}
+}

@@ -225,9 +225,10 @@ func (s *side) handshake(of hostClass) handshake {
 	named := func(c model.Certificate, as string) handshake {
 		return handshake{digest(c.Chain), as + " (" + subject(c.Chain) + ")", c.Origins}
 	}
-	for _, name := range []string{of.name, of.wildcard()} {
-		if c, there := s.certificates[name]; there && name != "" && of.hasServerName() {
-			return named(c, "that of "+name)
+	// Equal changes are told once, so the words name no host.
+	for _, own := range []struct{ name, as string }{{of.name, "its own"}, {of.wildcard(), "that of its wildcard"}} {
+		if c, there := s.certificates[own.name]; there && own.name != "" && of.hasServerName() {
+			return named(c, own.as)
 		}
 	}
 	if s.gateway.Default == nil {
