@@ -46,6 +46,8 @@ type Result struct {
 	// Annotations is what became of each annotation of the Ingresses that are served and of the Services that they refer
 	// to, and of Postern's own on Namespaces, sorted by place.
 	Annotations []diag.Annotation
+	// Absent is what the Ingresses that are served refer to in vain.
+	Absent resolve.Absent
 
 	secrets map[model.Host]*tlsv3.Secret
 	// endpoints, and what was told and read without them, are what WithEndpoints goes on from.
@@ -89,7 +91,7 @@ func translate(w source.World, s Settings, except exceptions) Result {
 	g := resolved.Gateway
 	ds = append(ds, resolved.Diagnostics...)
 	r := Result{
-		Gateway: g, Served: served, Resources: envoy.Render(g), secrets: certificateSecrets(g), endpoints: resolved.Endpoints,
+		Gateway: g, Served: served, Resources: envoy.Render(g), secrets: certificateSecrets(g), endpoints: resolved.Endpoints, Absent: resolved.Absent,
 		exceptions: except, told: except.tell(ds), untold: ds, read: append(annotations, serviceAnnotations(in, g)...),
 	}
 	return r.judge()

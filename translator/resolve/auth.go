@@ -109,6 +109,10 @@ func (r *backendResolver) authServer(c model.Claim, f model.ForwardAuth) (model.
 	}
 	host := canonicalName(f.Host)
 	key, inside := r.clusterService(c.Object.Cluster, host)
+	if !inside && r.isNamespace(key) {
+		// As NAME.NAMESPACE it would be asked, were it there.
+		r.absent[AbsentPort{key, model.PortRef{Number: int32(f.Port)}}] = true
+	}
 	ref := reference{Claim: c, Backend: model.BackendRef{
 		Namespace: c.Object.Namespace, Service: key.Name, Port: model.PortRef{Number: int32(f.Port)}, Origin: f.URLOrigin,
 	}}

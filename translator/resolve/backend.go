@@ -36,7 +36,10 @@ type backendResolver struct {
 	// guard is made when the first name outside of the cluster needs it; nil before.
 	guard *addressGuard
 	// ports are the Service ports whose endpoints were looked up, in that order.
-	ports       []endpointPort
+	ports  []endpointPort
+	absent map[AbsentPort]bool
+	// namespaces are those of claims.
+	namespaces  map[NamespaceKey]bool
 	diagnostics []diag.D
 }
 
@@ -45,11 +48,14 @@ func newBackendResolver(in Input, looked *objects) *backendResolver {
 		in: in, services: map[ServiceKey]source.Service{}, endpoints: indexEndpoints(in.World),
 		backends: map[string]model.Backend{}, assignments: map[string]model.Assignment{}, usedAddress: map[int]bool{},
 		credentials: credentials{looked: looked, bundles: map[string]model.Bundle{}, clients: map[string]model.ClientCertificate{}},
-		users:       map[string]model.Users{},
-		names:       nameRules{clusterDomain: in.Settings.ClusterDomain, known: knownNames(in)}, answers: map[string]source.ResolvedName{},
+		users:       map[string]model.Users{}, absent: map[AbsentPort]bool{}, namespaces: map[NamespaceKey]bool{},
+		names: nameRules{clusterDomain: in.Settings.ClusterDomain, known: knownNames(in)}, answers: map[string]source.ResolvedName{},
 	}
 	for _, s := range in.World.Services {
 		r.services[ServiceKey{s.Cluster, s.Namespace, s.Name}] = s
+	}
+	for _, c := range in.Claims {
+		r.namespaces[NamespaceKey{c.Object.Cluster, c.Object.Namespace}] = true
 	}
 	for _, n := range in.World.Names {
 		r.answers[n.Name] = n
@@ -139,6 +145,7 @@ func (r *backendResolver) find(c reference) (target, *model.Closed) {
 	service, exists := r.services[key]
 	mapped := r.mapped(key, c.Backend.Port, service)
 	if !exists && mapped == nil {
+		r.absent[AbsentPort{key, c.Backend.Port}] = true
 		return target{}, r.closed(diag.New(diag.CodeNoService, c.Backend.Origin,
 			fmt.Sprintf("there is no Service %s", key), "the path answers 503",
 			fmt.Sprintf("create it, correct the name, or for local use give --backend %s:%s=HOST:PORT", key, portText(c.Backend.Port))))
@@ -200,6 +207,7 @@ func (r *backendResolver) port(c reference, key ServiceKey, service source.Servi
 	if port, ok := findPort(service, ref); ok {
 		return port, nil
 	}
+	r.absent[AbsentPort{key, ref}] = true
 	return corev1.ServicePort{}, r.closed(diag.New(diag.CodeNoPort, c.Backend.Origin,
 		fmt.Sprintf("Service %s has no port %s; it has %s", key, portText(ref), portList(service)),
 		"the path answers 503", "name one of its ports").With(service.Origin("spec.ports")))

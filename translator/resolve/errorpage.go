@@ -56,6 +56,7 @@ func (r *backendResolver) errorBackend(c model.Claim, p model.ErrorPageClaim) (r
 		return b.Service.Namespace == key.Namespace && b.Service.Name == key.Name
 	})
 	if !exists && !mapped {
+		r.absentErrorBackend(key, asked)
 		return reference{}, fmt.Sprintf("in namespace %s there is neither a rule nor a Service %q", c.Object.Namespace, p.Backend)
 	}
 	port := model.PortRef{Name: asked}

@@ -151,11 +151,13 @@ func (r *backendResolver) inside(e externalService, key ServiceKey) (string, *mo
 	found, hasPort := corev1.ServicePort{}, false
 	switch {
 	case !exists:
+		r.absent[AbsentPort{key, ref}] = true
 		wrong = fmt.Sprintf("there is no Service %s", key)
 	case to.Spec.Type == corev1.ServiceTypeExternalName:
 		wrong = fmt.Sprintf("Service %s is an ExternalName itself", key)
 	default:
 		if found, hasPort = findPort(to, ref); !hasPort {
+			r.absent[AbsentPort{key, ref}] = true
 			wrong = fmt.Sprintf("Service %s has no port %s; it has %s", key, portText(ref), portList(to))
 		}
 	}

@@ -19,13 +19,15 @@ type objects struct {
 	askedSecrets, askedConfigMaps map[ServiceKey]bool
 	// unread are those of which it is not known whether they exist.
 	unread map[source.Unread]bool
+	// absent are those that were looked for and would be known of, were they there.
+	absent map[AbsentObject]bool
 }
 
 func indexObjects(w source.World) *objects {
 	o := &objects{
 		secrets: map[ServiceKey]source.Secret{}, configMaps: map[ServiceKey]source.ConfigMap{},
 		askedSecrets: map[ServiceKey]bool{}, askedConfigMaps: map[ServiceKey]bool{},
-		unread: map[source.Unread]bool{},
+		unread: map[source.Unread]bool{}, absent: map[AbsentObject]bool{},
 	}
 	for _, u := range w.Unread {
 		o.unread[u] = true
@@ -64,6 +66,7 @@ func (o *objects) told(of absence, d diag.D) diag.D {
 		return diag.New(diag.CodeUnread, d.Origin, fmt.Sprintf("%s %s may not be read by whoever asks", of.kind, of.key),
 			"whether it is there, and can be used, is not known", "ask as somebody who may read it")
 	}
+	o.absent[AbsentObject{of.kind, of.key}] = true
 	d.Message = fmt.Sprintf("there is no %s %s", of.kind, of.key)
 	if d.Fix == "" {
 		d.Fix = "create it, or correct the name"

@@ -58,6 +58,7 @@ type Resolved struct {
 	// Diagnostics are all but those of the Endpoints.
 	Diagnostics []diag.D
 	Endpoints   Endpoints
+	Absent      Absent
 }
 
 // Resolve makes the gateway. Its result depends on the set of the inputs, not on their order.
@@ -103,7 +104,7 @@ func Resolve(in Input) Resolved {
 	certificates, more := resolveCertificates(in, looked)
 	g.Certificates, g.Default = certificates.own, certificates.byDefault
 	g.References = looked.references()
-	return Resolved{Gateway: g, Diagnostics: append(ds, more...), Endpoints: endpoints}
+	return Resolved{Gateway: g, Diagnostics: append(ds, more...), Endpoints: endpoints, Absent: absentOf(backends, looked)}
 }
 
 // onEntry says whether a claim asks for an entry.
