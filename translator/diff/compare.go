@@ -24,9 +24,13 @@ type Side struct {
 //
 // Requests fall into classes by entry, host and path (hostClass, witnesses), so that all of a class come to the same routes. Where
 // these routes are not the same by structure, a request is looked for with which they behave otherwise: the witness.
-func Compare(a, b Side) Report {
+func Compare(a, b Side) Report { return CompareIn("", a, b) }
+
+// CompareIn is Compare, but that it tells only of what either side has from a namespace; empty is all of them. What
+// settings decide is of every namespace, and so is what a handshake shows for a host of its Ingresses.
+func CompareIn(namespace string, a, b Side) Report {
 	a.Gateway, b.Gateway = withKnownUsers(a.Gateway, b.Gateway), withKnownUsers(b.Gateway, a.Gateway)
-	c := &comparison{a: newSide(a.Gateway), b: newSide(b.Gateway), groups: map[string]*Class{}, lower: map[string][]string{}, hopeless: map[string]int{}}
+	c := &comparison{namespace: namespace, a: newSide(a.Gateway), b: newSide(b.Gateway), groups: map[string]*Class{}, lower: map[string][]string{}, hopeless: map[string]int{}}
 	c.gatewaySettings()
 	for _, scheme := range []string{"http", "https"} {
 		c.entry(scheme)
@@ -37,6 +41,9 @@ func Compare(a, b Side) Report {
 // comparison is the work of one Compare.
 type comparison struct {
 	a, b *side
+	// namespace is the one that is told of, empty for all; elsewhere counts the changes that are not.
+	namespace string
+	elsewhere int
 	// groups are the classes by what changes.
 	groups map[string]*Class
 	// lower are the paths that come to other routes behind those of an exact host, by entry and wildcard.
@@ -204,6 +211,9 @@ func (c *comparison) changed(ch change) {
 		if odd(ch.path) || va != nil && !va.sure || vb != nil && !vb.sure {
 			return // It may be taken by neither.
 		}
+		if !c.concerns(member{class: ch.class, a: va.originsOf(words), b: vb.originsOf(words)}) {
+			return
+		}
 		c.addUnseen(Unseen{Entry: ch.class.scheme, Host: ch.class.String(), Asked: ch.path, Before: what.Before, After: what.After, Count: 1})
 		return
 	}
@@ -345,6 +355,10 @@ type member struct {
 
 // add writes a change down with its equals.
 func (c *comparison) add(what Class, m member) {
+	if !c.concerns(m) {
+		c.elsewhere++
+		return
+	}
 	key := strings.Join(append([]string{string(what.Kind), what.Before, what.After}, what.Changed...), "\x00")
 	group, known := c.groups[key]
 	if !known {
@@ -354,8 +368,30 @@ func (c *comparison) add(what Class, m member) {
 	group.take(m)
 }
 
+// concerns says whether a change is of the namespace that is told of.
+func (c *comparison) concerns(m member) bool {
+	if c.namespace == "" || m.every {
+		return true
+	}
+	from := func(o diag.Origin) bool { return o.Namespace == c.namespace }
+	if slices.ContainsFunc(m.a, from) || slices.ContainsFunc(m.b, from) {
+		return true
+	}
+	if !m.connection {
+		return false
+	}
+	for _, s := range []*side{c.a, c.b} {
+		for _, l := range s.tables[m.class.scheme].levels(m.class)[:2] {
+			if slices.ContainsFunc(l.views, func(v view) bool { return slices.ContainsFunc(v.origins, from) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (c *comparison) report() Report {
-	out := Report{Unseen: c.unseen}
+	out := Report{Unseen: c.unseen, Elsewhere: c.elsewhere}
 	for _, group := range c.groups {
 		group.finish()
 		out.Classes = append(out.Classes, *group)

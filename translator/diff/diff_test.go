@@ -1,6 +1,7 @@
 package diff_test
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -173,5 +174,38 @@ func TestRenewedCertificate(t *testing.T) {
 	report := diff.Compare(serving("old"), serving("new"))
 	if len(report.Classes) != 1 || report.Classes[0].Count != 3 {
 		t.Errorf("want one change of three hosts:\n%s", report.Text())
+	}
+}
+
+// TestCompareIn: of a namespace nothing else is told than what either side has from it, and what else differs is counted.
+func TestCompareIn(t *testing.T) {
+	of := func(namespaces ...string) diff.Side {
+		return translated(small(func(i int, ing *networkingv1.Ingress) {
+			ing.Namespace = namespaces[i]
+			if ing.Namespace == "" {
+				ing.Namespace, ing.Spec.Rules[0].Host = "blog", "new.test"
+			}
+		}))
+	}
+	a, b := of("shop", "shop", "blog"), of("shop", "blog", "")
+	for namespace, want := range map[string]string{
+		"": "h00001.example.test h00002.example.test new.test", "blog": "h00001.example.test h00002.example.test new.test", "shop": "h00001.example.test", "other": "",
+	} {
+		report := diff.CompareIn(namespace, a, b)
+		hosts := map[string]bool{}
+		for _, c := range report.Classes {
+			for _, h := range c.Hosts {
+				hosts[h.Host] = true
+			}
+		}
+		if got := strings.Join(slices.Sorted(maps.Keys(hosts)), " "); got != want || (report.Elsewhere == 0) != (namespace == "" || namespace == "blog") {
+			t.Errorf("of namespace %q: %q and %d elsewhere, want %q", namespace, got, report.Elsewhere, want)
+		}
+	}
+	renewed := of("shop", "shop", "blog")
+	renewed.Gateway.Default = &model.Certificate{Chain: []byte("new")}
+	renewed.Gateway.Edge.EscapedSlashes = model.SlashesReject
+	if report := diff.CompareIn("shop", a, renewed); len(report.Classes) != 2 || report.Classes[1].Hosts[0].Host != "h00000.example.test" {
+		t.Errorf("settings and the certificate of its hosts are told of every namespace:\n%s", report.Text())
 	}
 }

@@ -36,6 +36,8 @@ type Report struct {
 	Classes []Class `json:"classes"`
 	// Unseen are routes that are written otherwise, for which no request was found that shows it.
 	Unseen []Unseen `json:"unseen,omitempty"`
+	// Elsewhere is at how many paths of hosts something differs that is of other namespaces than the one that is told of.
+	Elsewhere int `json:"elsewhere,omitempty"`
 }
 
 // Unseen is a path that comes to routes that are not the same, without a witness.
