@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,8 @@ type clusterFlags struct {
 	// given are the names of those that are on the command line; has says whether a flag is one of kubectl's.
 	given func() []string
 	has   func(name string) bool
+	// otherwise says how manifests are read in place of a cluster, where that is not by -f.
+	otherwise string
 }
 
 // register defines those of kubectl's flags that reading needs, with kubectl's words. Credentials come from the kubeconfig
@@ -67,7 +70,7 @@ func (f *clusterFlags) exists() error {
 		return f.unreadable(err)
 	}
 	if _, outside := rest.InClusterConfig(); outside != nil && len(raw.Clusters) == 0 {
-		return errors.New("there is no cluster: none of --kubeconfig, $KUBECONFIG and ~/.kube/config names one; -f PATH reads manifests")
+		return errors.New("there is no cluster: none of --kubeconfig, $KUBECONFIG and ~/.kube/config names one; " + cmp.Or(f.otherwise, "-f PATH reads manifests"))
 	}
 	return nil
 }

@@ -3,11 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/postern-gateway/postern/controlplane/inspect/client"
 	"github.com/postern-gateway/postern/controlplane/options"
@@ -40,6 +40,8 @@ Exit code 0: no difference; 1: there are some; 2: they could not be compared.`,
 			switch {
 			case len(args) != 2:
 				return fmt.Errorf("name two sides, each a file, a folder, - or a URL; not %d", len(args))
+			case args[0] == "" || args[1] == "":
+				return errors.New("a side is empty, as that of a variable that is not set: name a file, a folder, - or a URL")
 			case args[0] == "-" && args[1] == "-":
 				return errors.New("standard input can be one side only")
 			}
@@ -53,17 +55,26 @@ Exit code 0: no difference; 1: there are some; 2: they could not be compared.`,
 			if err != nil {
 				return err
 			}
-			return d.print(c.OutOrStdout(), output, a, b)
+			return d.print(c, output, args, a, b)
 		},
 		ValidArgsFunction: filesNamed("yaml", "yml", "json"),
 	}
 	d.options.Register(c.Flags())
 	d.cluster.register(c.Flags())
+	d.cluster.otherwise = "the path of manifests may stand in its place"
+	c.Flags().Lookup("namespace").Usage = "tell of this `NAMESPACE` only; beside live it is where the control plane runs, with --apply where objects go that name none"
 	d.server.RegisterTrust(c.Flags())
 	c.Flags().BoolVar(&d.endpoints, "endpoints", false, "tell which addresses of endpoints are others, too")
 	c.Flags().BoolVar(&d.ignoreEndpoints, "ignore-endpoints", false, "take every Service as having endpoints, as for manifests without EndpointSlices")
 	c.Flags().BoolVar(&d.apply, "apply", false, "B is A once the objects of B's manifests were applied to it: what they do not name stays")
 	outputFlag(c, &output, formatText, formatJSON)
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) && slices.Contains([]string{"f", "filename", "server", "live"}, unknown.GetSpecifiedName()) {
+			return fmt.Errorf("%w; the sides are written without flags, as in %s manifests/ http://127.0.0.1:8079\nsee %s --help", err, c.CommandPath(), c.CommandPath())
+		}
+		return c.Parent().FlagErrorFunc()(c, err)
+	})
 	return c
 }
 
@@ -96,7 +107,7 @@ func (d *differ) checkApply(args []string) error {
 // isMade says whether a side is a model, and no objects.
 func isMade(arg string) bool {
 	_, is := bootstrap(arg)
-	return is || arg == wordLive || strings.Contains(arg, "://")
+	return is || arg == wordLive || isServer(arg)
 }
 
 // checkCluster refuses flags of a cluster that neither side is of.
@@ -114,11 +125,27 @@ type printedDiff struct {
 	Summary   string                `json:"summary"`
 }
 
-func (d *differ) print(w io.Writer, output string, a, b diff.Side) error {
-	out := printedDiff{Report: diff.Compare(a, b)}
+// toldOf is the namespace that -n limits a comparison to, empty where all are told of. Beside live it is where the control
+// plane runs, and with --apply where objects go that name none, as for kubectl apply.
+func (d *differ) toldOf(args []string) string {
+	if d.apply || slices.Contains(args, wordLive) {
+		return ""
+	}
+	return *d.cluster.kubectl.Namespace
+}
+
+func (d *differ) print(c *cobra.Command, output string, args []string, a, b diff.Side) error {
+	w := c.OutOrStdout()
+	namespace := d.toldOf(args)
+	out := printedDiff{Report: diff.CompareIn(namespace, a, b)}
 	out.Summary = out.Report.Summary()
 	if d.endpoints {
-		out.Endpoints = diff.Endpoints(a, b)
+		out.Endpoints = slices.DeleteFunc(diff.Endpoints(a, b), func(e diff.EndpointChange) bool {
+			return namespace != "" && !strings.HasPrefix(e.Backend, namespace+"/")
+		})
+	}
+	if n := out.Elsewhere; n > 0 {
+		tell(c.ErrOrStderr(), []string{fmt.Sprintf("%s of other namespaces than %s: leave out -n to be told.", counted(n, "path differs", "paths differ"), namespace)})
 	}
 	var err error
 	if output == formatJSON {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,13 +50,8 @@ func (d *differ) sides(c *cobra.Command, args []string) (a, b diff.Side, err err
 			}
 		}
 	}
-	for i, arg := range args {
-		if both[i].made() {
-			continue
-		}
-		if both[i], err = d.translated(c, arg, both[1-i].elsewhere); err != nil {
-			return a, b, err
-		}
+	if err := d.translated(c, args, &both); err != nil {
+		return a, b, err
 	}
 	for i := range both {
 		own, other := &both[i], both[1-i]
@@ -80,12 +77,12 @@ func (d *differ) made(c *cobra.Command, arg string) (compared, error) {
 	case arg == wordLive:
 		asked, done, err := d.cluster.open(c, &d.server)
 		if err != nil {
-			return compared{}, err
+			return compared{}, orPath(arg, err)
 		}
 		defer done()
 		return served(c.Context(), asked)
-	case strings.Contains(arg, "://"):
-		asked, err := d.server.At(arg).Client()
+	case isServer(arg):
+		asked, err := d.server.At(arg, "the side").Client()
 		if err != nil {
 			return compared{}, err
 		}
@@ -139,7 +136,7 @@ func (d *differ) applied(c *cobra.Command, args []string) (a, b diff.Side, err e
 	}
 	var sides [2]diff.Side
 	for i, world := range []source.World{{}, applied.World()} {
-		out, err := translate(world)
+		out, err := translate(world, applied.World().Services)
 		if err != nil {
 			return a, b, err
 		}
@@ -154,57 +151,101 @@ func (d *differ) applied(c *cobra.Command, args []string) (a, b diff.Side, err e
 	return sides[0], sides[1], nil
 }
 
+// translating translates a side with objects applied to it; known are Services that it may lack.
+type translating func(applied source.World, known []source.Service) (translated, error)
+
 // onto translates the objects of a side with others applied to them, and says into which namespace those go that name none.
-func (d *differ) onto(c *cobra.Command, arg string, s translator.Settings) (translate func(source.World) (translated, error), namespace string, err error) {
+func (d *differ) onto(c *cobra.Command, arg string, s translator.Settings) (translate translating, namespace string, err error) {
 	if arg == wordCluster {
 		read, err := d.cluster.list(c, s)
 		if err != nil {
-			return nil, "", err
+			return nil, "", orPath(arg, err)
 		}
 		namespace, err := d.cluster.applies()
-		return func(w source.World) (translated, error) { return read.translate(c.Context(), s, w) }, namespace, err
+		return func(w source.World, _ []source.Service) (translated, error) { return read.translate(c.Context(), s, w) }, namespace, err
 	}
 	state, err := files.Read([]string{arg}, files.Options{Stdin: c.InOrStdin()})
 	if err != nil {
 		return nil, "", err
 	}
-	return func(w source.World) (translated, error) {
+	return func(w source.World, known []source.Service) (translated, error) {
 		// Files have no age.
-		world := state.World().Apply(w, time.Time{})
-		return translated{world: world, result: translator.Translate(world, s)}, nil
+		return d.manifests(c, arg, state.World().Apply(w, time.Time{}), known, s), nil
 	}, "", nil
 }
 
-// translated is the side of objects, by the flags. Manifests are of a cluster whose classes are known elsewhere.
-func (d *differ) translated(c *cobra.Command, arg string, elsewhere options.Elsewhere) (compared, error) {
+// translated makes the sides of objects, by the flags.
+func (d *differ) translated(c *cobra.Command, args []string, both *[2]compared) error {
 	settings, selfSigned, err := d.settings()
 	if err != nil {
-		return compared{}, err
+		return err
 	}
-	objects, err := d.objects(c, arg, settings, elsewhere)
-	if err != nil {
-		return compared{}, err
+	var read [2]translated
+	for i, arg := range args {
+		if both[i].made() {
+			continue
+		}
+		if read[i], err = d.objects(c, arg, settings, both[1-i].elsewhere); err != nil {
+			return err
+		}
 	}
-	g := objects.result.Gateway
-	return compared{
-		Side:        diff.Side{Gateway: g, Diagnostics: objects.result.Diagnostics},
-		certificate: selfSigned && g.Default == settings.Resolve.DefaultCertificate, trust: d.options.UpstreamCA == "",
-	}, nil
+	for i, arg := range args {
+		if both[i].made() {
+			continue
+		}
+		out := read[i]
+		if arg != wordCluster {
+			known := read[1-i].world.Services
+			if both[1-i].made() {
+				known = servicesOf(both[1-i].Gateway)
+			}
+			out = d.manifests(c, arg, out.world, known, settings)
+		}
+		g := out.result.Gateway
+		both[i] = compared{
+			Side:        diff.Side{Gateway: g, Diagnostics: out.result.Diagnostics},
+			certificate: selfSigned && g.Default == settings.Resolve.DefaultCertificate, trust: d.options.UpstreamCA == "",
+		}
+	}
+	return nil
 }
 
-// objects translates the cluster's, or those of manifests.
+// objects reads the cluster's, and translates them, or those of manifests, which are of a cluster whose classes are known
+// elsewhere.
 func (d *differ) objects(c *cobra.Command, arg string, settings translator.Settings, elsewhere options.Elsewhere) (translated, error) {
 	if arg == wordCluster {
 		out, err := d.cluster.read(c, settings)
 		tell(c.ErrOrStderr(), out.caveats)
-		return out, err
+		return out, orPath(arg, err)
 	}
 	state, err := files.Read([]string{arg}, files.Options{Stdin: c.InOrStdin()})
 	if err != nil {
 		return translated{}, err
 	}
-	world := elsewhere.World().Apply(state.World(), time.Time{})
-	return translated{world: world, result: translator.Translate(world, settings)}, nil
+	return translated{world: elsewhere.World().Apply(state.World(), time.Time{})}, nil
+}
+
+// orPath is an error of a side that is a word, and says how a path of that name is written where there is one.
+func orPath(word string, err error) error {
+	if _, none := os.Stat(word); err == nil || none != nil {
+		return err
+	}
+	return fmt.Errorf("%w\n%s is the word here; the path of that name is ./%s", err, word, word)
+}
+
+// isServer says whether a side is the address of a server: a URL, or HOST:PORT where there is no path of that name.
+func isServer(arg string) bool {
+	if strings.Contains(arg, "://") {
+		return true
+	}
+	address, _, _ := strings.Cut(arg, "/")
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" {
+		return false
+	}
+	_, isNumber := strconv.ParseUint(port, 10, 16)
+	_, none := os.Stat(arg)
+	return isNumber == nil && none != nil
 }
 
 // bootstrap is the text of a file that is one; whatever else is wrong with it is told by who reads it as manifests.

@@ -68,6 +68,12 @@ func TestApply(t *testing.T) {
 	if code != 1 || withoutFiles(became, folder) != withoutFiles(said, folder) {
 		t.Errorf("diff ends with %d: %s; the cluster became\n%s\nsaid was\n%s", code, errs, became, said)
 	}
+	if out, errs, code := k.run(t, "postern", "diff", "-n", "shop", "--ignore-endpoints", before, "cluster"); code != 1 || out != became {
+		t.Errorf("of namespace shop diff ends with %d: %s\n%s\nwant\n%s", code, errs, out, became)
+	}
+	if out, errs, code := k.run(t, "postern", "diff", "-n", "attic", "--ignore-endpoints", before, "cluster"); code != 0 || !strings.Contains(errs, "of other namespaces than attic: leave out -n") {
+		t.Errorf("of namespace attic diff ends with %d: %s\n%s", code, errs, out)
+	}
 }
 
 // awaitYounger waits until what is created is younger than the Ingress old: an API server tells ages in whole seconds.

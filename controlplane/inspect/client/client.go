@@ -162,7 +162,7 @@ func (c *Client) refused(path string, response *http.Response, body []byte) erro
 		return fmt.Errorf("%s has no /%s: it is another server, or a Postern of an earlier version, or a path prefix is missing",
 			c, strings.TrimPrefix(path, "/"))
 	case status == http.StatusBadRequest && strings.Contains(string(body), plainToTLS) && c.tunnel != nil:
-		return fmt.Errorf("%s speaks TLS, which --live does not: make a tunnel by kubectl port-forward, and name its beginning by --server https://localhost:PORT", c)
+		return fmt.Errorf("%s speaks TLS, which --live does not: make a tunnel by kubectl port-forward, and name its beginning, https://localhost:PORT, as --server or a side of diff", c)
 	case status == http.StatusBadRequest && strings.Contains(string(body), plainToTLS):
 		return fmt.Errorf("%s: it speaks TLS there: write https://", c)
 	case words == "":

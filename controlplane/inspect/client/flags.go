@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 // Flags say which server is asked, and as whom.
 type Flags struct {
 	server, auth, ca string
+	// side names a server's place on the command line, where that is not --server.
+	side string
 }
 
 // Register adds the flags.
@@ -30,8 +33,10 @@ func (f *Flags) RegisterTrust(fs *pflag.FlagSet) {
 	fs.StringVar(&f.ca, "server-ca", "", "PEM `FILE` with the authority that signed the certificate of a live server, if not a public one")
 }
 
-// At are the flags for a server that is named otherwise than by --server.
-func (f *Flags) At(server string) *Flags { return &Flags{server: server, auth: f.auth, ca: f.ca} }
+// At are the flags for a server that is named otherwise than by --server: as a side, for messages.
+func (f *Flags) At(server, side string) *Flags {
+	return &Flags{server: server, auth: f.auth, ca: f.ca, side: side}
+}
 
 // Given says whether a server is named.
 func (f *Flags) Given() bool { return f.server != "" }
@@ -54,7 +59,7 @@ func (f *Flags) Check() error {
 func (f *Flags) Client() (*Client, error) {
 	base, err := parseServer(f.server)
 	if err != nil {
-		return nil, fmt.Errorf("--server %w", err)
+		return nil, fmt.Errorf("%s %w", cmp.Or(f.side, "--server"), err)
 	}
 	c := &Client{base: *base, answerMax: answerMax}
 	var roots *x509.CertPool

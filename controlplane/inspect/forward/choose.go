@@ -43,7 +43,7 @@ func choose(pods []corev1.Pod) (chosen, error) {
 	asked := slices.DeleteFunc(slices.Clone(ready), func(p corev1.Pod) bool { return inspectPort(p) == 0 })
 	if len(asked) == 0 {
 		return chosen{}, errors.New("the control plane answers no questions, for no container port of " + names(ready) + " is named " + portName +
-			": install the chart with dashboard.enabled=true; if it was started with --inspect by other means, make a tunnel by kubectl port-forward and name its beginning by --server")
+			": install the chart with dashboard.enabled=true; if it was started with --inspect by other means, make a tunnel by kubectl port-forward and name its beginning as --server or a side of diff")
 	}
 	out := chosen{pod: asked[0], port: inspectPort(asked[0])}
 	if len(asked) > 1 {

@@ -86,7 +86,7 @@ func (w Where) list(ctx context.Context, api kubernetes.Interface) ([]corev1.Pod
 		case len(list.Items) > 0:
 			return list.Items, nil
 		case namespace == "":
-			return nil, errors.New("no control plane of Postern runs in the cluster, for no pod is labelled " + selector + "; --server URL names one elsewhere")
+			return nil, errors.New("no control plane of Postern runs in the cluster, for no pod is labelled " + selector + "; one elsewhere is named by its URL, as --server or a side of diff")
 		}
 		return nil, fmt.Errorf("no control plane of Postern runs in namespace %s, for no pod of it is labelled %s: name its namespace by -n NAMESPACE, or -A to look in all", namespace, selector)
 	}

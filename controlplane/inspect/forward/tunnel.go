@@ -64,7 +64,7 @@ func open(ctx context.Context, config *rest.Config, api kubernetes.Interface, to
 	case err := <-t.ended:
 		cancel()
 		if status == http.StatusForbidden {
-			return nil, fmt.Errorf("forward a port to %s: %s\nyou must be allowed to create pods/portforward in namespace %s; --server URL names another way to it",
+			return nil, fmt.Errorf("forward a port to %s: %s\nyou must be allowed to create pods/portforward in namespace %s; another way to it is named by its URL, as --server or a side of diff",
 				to, shorter.Replace(err.Error()), to.pod.Namespace)
 		}
 		return nil, fmt.Errorf("forward a port to %s: %s", to, shorter.Replace(err.Error()))
