@@ -27,11 +27,11 @@ func diffCommand() *cobra.Command {
 elsewhere, or get other policies or certificates; each with a request that shows it.
 
 A and B are each a file or folder of manifests, - for those of standard input, a file of
-"postern translate -o bootstrap", the URL of a live server's inspection address, the word cluster for
+"postern translate -o bootstrap", the URL or HOST:PORT of a live server's inspection address, the word cluster for
 the objects of the kubeconfig's cluster, or the word live for the control plane that runs in it.
 Exit code 0: no difference; 1: there are some; 2: they could not be compared.`,
 		Example: `  postern diff old/ new/
-  git show HEAD:ingress.yaml | postern diff - ingress.yaml
+  git show HEAD:ingress.yaml | postern diff --ignore-endpoints - ingress.yaml
   postern diff http://127.0.0.1:8079 manifests/ --ignore-endpoints
   postern diff envoy.yaml manifests/ -o json
   postern diff --apply cluster new-ingress.yaml
@@ -65,7 +65,7 @@ Exit code 0: no difference; 1: there are some; 2: they could not be compared.`,
 	c.Flags().Lookup("namespace").Usage = "tell of this `NAMESPACE` only; beside live it is where the control plane runs, with --apply where objects go that name none"
 	d.server.RegisterTrust(c.Flags())
 	c.Flags().BoolVar(&d.endpoints, "endpoints", false, "tell which addresses of endpoints are others, too")
-	c.Flags().BoolVar(&d.ignoreEndpoints, "ignore-endpoints", false, "take every Service as having endpoints, as for manifests without EndpointSlices")
+	c.Flags().BoolVar(&d.ignoreEndpoints, "ignore-endpoints", false, "take every Service as there and as having endpoints, as for manifests without Services and EndpointSlices")
 	c.Flags().BoolVar(&d.apply, "apply", false, "B is A once the objects of B's manifests were applied to it: what they do not name stays")
 	outputFlag(c, &output, formatText, formatJSON)
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {

@@ -49,7 +49,7 @@ func absences(arg string, r translator.Result) []string {
 		for _, o := range r.Absent.Objects {
 			names = append(names, o.Kind+" "+o.Key.String())
 		}
-		out = append(out, fmt.Sprintf("%s: not among the manifests: %s. What needs them is compared as it is without them: closed by 503, or under the default certificate.",
+		out = append(out, fmt.Sprintf("%s: not among the manifests: %s. What needs them is compared as it is without them: closed by 503, or under the default certificate; --apply cluster has those of the cluster.",
 			arg, someOf(names)))
 	}
 	return out
