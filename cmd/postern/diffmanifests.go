@@ -25,24 +25,29 @@ func (d *differ) manifests(c *cobra.Command, arg string, w source.World, known [
 		w = translator.WithStandIns(w, s, known)
 	}
 	result := translator.Translate(w, s)
-	tell(c.ErrOrStderr(), absences(arg, result))
+	tell(c.ErrOrStderr(), absences(arg, w, result))
+	for i, b := range result.Gateway.Backends {
+		result.Gateway.Backends[i].Origins = slices.DeleteFunc(slices.Clone(b.Origins), isMadeUp)
+	}
 	return translated{world: w, result: result}
 }
 
+// isMadeUp says whether a place among manifests is that of a stand-in, which is written nowhere.
+func isMadeUp(o diag.Origin) bool { return o.Kind == "Service" && o.File == "" }
+
 // absences are sentences on what manifests refer to and do not have. Where neither side has it, both do the same for want of
 // it, and what else differs is hidden.
-func absences(arg string, r translator.Result) []string {
+func absences(arg string, w source.World, r translator.Result) []string {
 	if arg == files.StdinPath {
 		arg = "standard input"
 	}
 	var out []string
-	if n := withoutService(r.Gateway); n > 0 {
-		var names []string
-		for _, p := range r.Absent.Ports {
-			names = append(names, p.Service.String())
+	if names := absentServices(w, r); len(names) > 0 {
+		what := ""
+		if n := withoutService(r.Gateway); n > 0 {
+			what = fmt.Sprintf("; for want of them %s 503", counted(n, "path answers", "paths answer"))
 		}
-		out = append(out, fmt.Sprintf("%s: %s 503, for want of Services that are not among the manifests (%s): --ignore-endpoints takes them as there.",
-			arg, counted(n, "path answers", "paths answer"), someOf(slices.Compact(names))))
+		out = append(out, fmt.Sprintf("%s: Services that are not among the manifests: %s%s. --ignore-endpoints takes them as there.", arg, someOf(names), what))
 	}
 	if len(r.Absent.Objects) > 0 {
 		var names []string
@@ -53,6 +58,17 @@ func absences(arg string, r translator.Result) []string {
 			arg, someOf(names)))
 	}
 	return out
+}
+
+// absentServices are the Services that are not there, rather than without a port.
+func absentServices(w source.World, r translator.Result) []string {
+	var names []string
+	for _, p := range r.Absent.Ports {
+		if !slices.ContainsFunc(w.Services, func(s source.Service) bool { return s.Namespace == p.Service.Namespace && s.Name == p.Service.Name }) {
+			names = append(names, p.Service.String())
+		}
+	}
+	return slices.Compact(names)
 }
 
 func counted(n int, one, more string) string {
@@ -74,7 +90,7 @@ func someOf(names []string) string {
 func withoutService(g model.Gateway) int {
 	places := map[diag.Origin]bool{}
 	note := func(c *model.Closed) {
-		if c != nil && (c.Code == diag.CodeNoService || c.Code == diag.CodeExternalTarget) {
+		if c != nil && (c.Code == diag.CodeNoService || c.Code == diag.CodeExternalTarget) && strings.HasPrefix(c.Reason, "there is no Service") {
 			places[c.Origin] = true
 		}
 	}
