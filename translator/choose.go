@@ -2,6 +2,7 @@ package translator
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -93,6 +94,20 @@ func (c chooser) choose(ing source.Ingress) (bool, string, diag.D) {
 		return false, class, c.unlabelled(ing)
 	}
 	return true, class, diag.D{}
+}
+
+// askedHosts are the hosts that an Ingress's rules ask for, each once, with an empty one for every host. The strings are the
+// object's own: of other classes' Ingresses there may be many.
+func askedHosts(ing source.Ingress) []string {
+	hosts := make([]string, 0, len(ing.Spec.Rules)+1)
+	if ing.Spec.DefaultBackend != nil {
+		hosts = append(hosts, "")
+	}
+	for _, rule := range ing.Spec.Rules {
+		hosts = append(hosts, rule.Host)
+	}
+	slices.Sort(hosts)
+	return slices.Clip(slices.Compact(hosts))
 }
 
 // unlabelled tells of an Ingress that the selector leaves out. Nobody but cert-manager writes a solver's, which waits for ever

@@ -69,6 +69,7 @@ func translate(w source.World, s Settings, except exceptions) Result {
 	in := resolve.Input{World: w, Services: except.closeServices(serviceTraits(w)), Namespaces: namespaceTraits(w), Settings: s.Resolve}
 	var annotations []diag.Annotation
 	var served []model.ObjectKey
+	var unserved []model.Unserved
 	for _, traits := range in.Namespaces {
 		ds = append(ds, traits.Diagnostics...)
 		annotations = append(annotations, traits.Annotated...)
@@ -78,6 +79,7 @@ func translate(w source.World, s Settings, except exceptions) Result {
 		chosen, class, d := selection.choose(ing)
 		if !chosen {
 			ds = append(ds, d)
+			unserved = append(unserved, model.Unserved{Hosts: askedHosts(ing), Reason: d.Message, Origin: d.Origin})
 			continue
 		}
 		served = append(served, model.ObjectKey{Cluster: ing.Cluster, Namespace: ing.Namespace, Name: ing.Name})
@@ -89,6 +91,7 @@ func translate(w source.World, s Settings, except exceptions) Result {
 	}
 	resolved := resolve.Resolve(in)
 	g := resolved.Gateway
+	g.Unserved = unserved
 	ds = append(ds, resolved.Diagnostics...)
 	r := Result{
 		Gateway: g, Served: served, Resources: envoy.Render(g), secrets: certificateSecrets(g), endpoints: resolved.Endpoints, Absent: resolved.Absent,

@@ -33,7 +33,7 @@ func (b Behaviour) Same(o Behaviour) bool {
 
 // Behave asks a gateway about a request. The error is explain's.
 func Behave(g model.Gateway, r explain.Request) (Behaviour, error) {
-	story, err := explain.Explain(g, nil, r)
+	story, err := explain.Decide(g, r)
 	if err != nil {
 		return Behaviour{}, err
 	}

@@ -48,9 +48,28 @@ type Request struct {
 // Explain tells the story of a request. ds are the diagnostics of the translation that made the gateway. The error
 // says what is wrong with the URL.
 func Explain(g model.Gateway, ds []diag.D, r Request) (Story, error) {
-	asked, err := parseTarget(r.URL)
+	n, err := narrate(g, r)
 	if err != nil {
 		return Story{}, err
+	}
+	n.tellAbsence()
+	n.story.Diagnostics = n.story.touching(ds)
+	return n.story, nil
+}
+
+// Decide is Explain without diagnostics and without what is missing where nothing matches: all that an answer depends on.
+func Decide(g model.Gateway, r Request) (Story, error) {
+	n, err := narrate(g, r)
+	if err != nil {
+		return Story{}, err
+	}
+	return n.story, nil
+}
+
+func narrate(g model.Gateway, r Request) (*narrator, error) {
+	asked, err := parseTarget(r.URL)
+	if err != nil {
+		return nil, err
 	}
 	if r.Method == "" {
 		r.Method = http.MethodGet
@@ -63,8 +82,7 @@ func Explain(g model.Gateway, ds []diag.D, r Request) (Story, error) {
 	n.story.Request = r.Method + " " + r.URL
 	n.story.From = r.From
 	n.tell()
-	n.story.Diagnostics = n.story.touching(ds)
-	return n.story, nil
+	return &n, nil
 }
 
 // target is a URL in its parts, as the client sends them.
@@ -117,6 +135,8 @@ type narrator struct {
 	filtered, bare bool
 	// answering is the policy of the route that gives the answer, empty for none.
 	answering PolicyKind
+	// unmatched says that no route was found for the request's own host: nothing matched, or what is for every host.
+	unmatched bool
 	story     Story
 }
 
@@ -124,6 +144,8 @@ type narrator struct {
 func (n *narrator) tell() {
 	for _, part := range []func() bool{n.enter, n.checkMethod, n.checkHeaders, n.readPath, n.checkForm} {
 		if answered := part(); answered {
+			// Where there is no entry, or the handshake fails, nobody answers.
+			n.unmatched = n.story.Decision.Status == 0 && (n.table == nil || !n.hasHost(n.table))
 			n.addRouteHeaders()
 			return
 		}
@@ -144,6 +166,7 @@ func (n *narrator) tell() {
 		return
 	}
 	route, of := n.choose()
+	n.unmatched = route == nil || of == anyHost || of == defaultBackend
 	if route == nil {
 		n.story.Decision = Decision{Status: http.StatusNotFound, Reason: "no route matches"}
 		return

@@ -32,10 +32,13 @@ type Story struct {
 	// Policies are all that the route asks for beyond its backend, in the order in which a request meets them.
 	Policies []Policy `json:"policies,omitempty"`
 	// Origins are the places behind the answer, Losers the claims that the route beat.
-	Origins     model.Origins `json:"origins,omitempty"`
-	Losers      []Loser       `json:"losers,omitempty"`
-	Notes       []string      `json:"notes,omitempty"`
-	Diagnostics []diag.D      `json:"diagnostics,omitempty"`
+	Origins model.Origins `json:"origins,omitempty"`
+	Losers  []Loser       `json:"losers,omitempty"`
+	// Unserved are Ingresses that ask for the request's host and are not served, where no route of that host matches: some,
+	// where there are many.
+	Unserved    []Unserved `json:"unserved,omitempty"`
+	Notes       []string   `json:"notes,omitempty"`
+	Diagnostics []diag.D   `json:"diagnostics,omitempty"`
 }
 
 // Connection is what a handshake asks of the client because of the host that it names.

@@ -30,6 +30,9 @@ func (s *Story) places() model.Origins {
 	for _, p := range s.Policies {
 		out = append(out, p.Origins...)
 	}
+	for _, u := range s.Unserved {
+		out = append(out, u.Origin)
+	}
 	if s.Certificate != nil {
 		out = append(out, s.Certificate.Origins...)
 	}

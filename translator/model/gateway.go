@@ -32,6 +32,18 @@ type Gateway struct {
 	Default *Certificate
 	// References are the Secrets and ConfigMaps that were looked up.
 	References References
+	// Unserved are the Ingresses that are not served, sorted by cluster, namespace and name. Nothing is rendered of them.
+	Unserved []Unserved
+}
+
+// Unserved is an Ingress that asks for hosts and is not served, by its class or its labels.
+type Unserved struct {
+	// Hosts are those of its rules as they are written, sorted, each once; empty is every host, of a rule that names none or of a
+	// default backend.
+	Hosts []string
+	// Reason says why it is not served, Origin is the place that has it so.
+	Reason string
+	Origin diag.Origin
 }
 
 // Edge is what settings say of the whole gateway.
