@@ -142,7 +142,7 @@ func (f *requestFlags) register(fs *pflag.FlagSet) {
 
 // requestFlag are the flags by the keys of explain's queries, for what is said of a mistake.
 var requestFlag = map[string]string{
-	explain.KeyHeader: "-H ", explain.KeyFrom: "--from ", explain.KeyTLS: "--tls ", explain.KeyCertificate: "--client-cert ",
+	explain.KeyURL: "URL ", explain.KeyHeader: "-H ", explain.KeyFrom: "--from ", explain.KeyTLS: "--tls ", explain.KeyCertificate: "--client-cert ",
 }
 
 // request is the request for a URL, read as a server reads it.

@@ -116,6 +116,7 @@ func TestExplainMistakes(t *testing.T) {
 		{[]string{url, "--server", server}, "has no /explain"},
 		{[]string{url, "--server", elsewhere.URL}, "its answer is no story"},
 		{[]string{"a.test/x", "-f", example}, "did you mean http://a.test/x?"},
+		{[]string{"", "-f", example}, "URL is missing: name one, as http://HOST/PATH"},
 		{[]string{"htp://a.test/x", "--server", server}, "did you mean http://a.test/x?"},
 		{[]string{url, "-f", example, "--from", "x"}, "--from x: it is not an IP address"},
 		{[]string{url, "-f", example, "--client-cert", credential}, "--client-cert holds no certificate in PEM"},

@@ -13,6 +13,9 @@ var methods = strings.Fields("ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LIN
 	"NOTIFY OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE")
 
 func (n *narrator) checkMethod() bool {
+	if plain := strings.ToUpper(n.request.Method); plain != n.request.Method && slices.Contains(methods, plain) {
+		n.note("methods are case-sensitive, and %s is none that is usual; did you mean %s?", n.request.Method, plain)
+	}
 	if n.request.HTTP2 || slices.Contains(methods, n.request.Method) {
 		return false
 	}

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,8 @@ type Request struct {
 	// URL is scheme://host[:port]/path?query, the scheme choosing the entry: http or https. Host, port, path and query
 	// are those that the client sends, byte for byte; nothing is decoded.
 	URL string
+	// Fragment says that a # and what follows it were taken off the URL, which no client sends.
+	Fragment bool
 	// Header holds the client's headers; Host is the URL's.
 	Header http.Header
 	// From is the address of the peer; the zero value is 127.0.0.1.
@@ -81,6 +84,7 @@ func narrate(g model.Gateway, r Request) (*narrator, error) {
 	n := narrator{gateway: g, request: r, target: asked}
 	n.story.Request = r.Method + " " + r.URL
 	n.story.From = r.From
+	n.noteOnSpelling()
 	n.tell()
 	return &n, nil
 }
@@ -230,6 +234,10 @@ func (n *narrator) enter() bool {
 func (n *narrator) noteOnPort() {
 	e := n.table.Entry
 	if _, port := cutPort(n.target.authority); port != "" {
+		if _, err := strconv.ParseUint(port[1:], 10, 16); err != nil {
+			n.note("%s is no port that a client could connect to: they are up to 65535", port[1:])
+			return
+		}
 		public := e.TLS && portOf(n.target) == n.gateway.Edge.HTTPSPublicPort
 		if asked := portOf(n.target); asked != e.PublicPort && asked != e.Address.Port() && !public {
 			n.note("port %d is not that of the entry %s, which is %d: this is what it would answer there", asked, e.Name, e.PublicPort)

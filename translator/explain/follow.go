@@ -80,6 +80,7 @@ func Follow(g model.Gateway, ds []diag.D, r Request) (Journey, error) {
 // nextRequest is what a client sends upon a redirect. The error says why it can send nothing.
 func nextRequest(r Request, d Decision) (Request, error) {
 	next := r
+	next.Fragment = false
 	next.URL, _, _ = strings.Cut(absolute(r.URL, d.Location), "#")
 	to, err := parseTarget(next.URL)
 	if err != nil {

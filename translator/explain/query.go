@@ -90,6 +90,8 @@ func ParseQuery(q url.Values) (Request, error) {
 	if r.Method == "" {
 		r.Method = http.MethodGet
 	}
+	// A URL that is copied from a browser has what no browser sends.
+	r.URL, _, r.Fragment = strings.Cut(r.URL, "#")
 	if err := checkURL(r.URL); err != nil {
 		return Request{}, err
 	}
@@ -122,6 +124,9 @@ func ParseQuery(q url.Values) (Request, error) {
 // Query is the request as ParseQuery reads it, without what is the default.
 func (r Request) Query() url.Values {
 	q := url.Values{KeyURL: {r.URL}}
+	if r.Fragment {
+		q.Set(KeyURL, r.URL+"#")
+	}
 	set := func(key, value, usual string) {
 		if value != usual && value != "" {
 			q.Set(key, value)
@@ -152,6 +157,9 @@ func Follows(q url.Values) (bool, error) { return truth(q, KeyFollow) }
 // localhost is the peer where none is named.
 var localhost = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
+// webSockets are the schemes of WebSockets, and those by which they are asked for.
+var webSockets = map[string]string{"ws": "http", "wss": "https"}
+
 // checkURL says what is wrong with a URL, and which one was most likely meant.
 func checkURL(raw string) error {
 	if raw == "" {
@@ -163,7 +171,15 @@ func checkURL(raw string) error {
 	}
 	scheme, rest, whole := strings.Cut(raw, "://")
 	meant := "http://" + strings.TrimLeft(raw, "/")
-	if whole {
+	if !whole {
+		if name, behind, ok := strings.Cut(raw, ":"); ok && (name == "http" || name == "https") && strings.HasPrefix(behind, "/") {
+			meant = name + "://" + strings.TrimLeft(behind, "/")
+		}
+	} else if plain := webSockets[strings.ToLower(scheme)]; plain != "" {
+		if _, other := parseTarget(plain + "://" + rest); other == nil {
+			return mistake(KeyURL, "%s; a WebSocket is %s with the headers Connection: Upgrade and Upgrade: websocket", err, plain+"://"+rest)
+		}
+	} else {
 		near, ok := diag.Nearest(scheme, []string{"http", "https"})
 		if meant = near + "://" + rest; !ok {
 			meant = strings.ToLower(scheme) + "://" + rest

@@ -16,7 +16,8 @@ import (
 func TestQueryAndBack(t *testing.T) {
 	leaf := string(newSigner(t, &signerTemplate, nil).pem)
 	for name, r := range map[string]explain.Request{
-		"plain": {URL: "http://a.test/"},
+		"plain":      {URL: "http://a.test/"},
+		"a fragment": {URL: "http://a.test/x", Fragment: true},
 		"all of it": {
 			Method: "POST", URL: "https://a.test/x%2fy?a=b&c=d", Header: http.Header{"A": {"b", "c: d"}, "X_y": {""}},
 			From: netip.MustParseAddr("2001:db8::1"), SNI: explain.NoSNI, TLSVersion: model.TLS12, ClientCertificate: []byte(leaf), HTTP2: true, User: "alice",
@@ -66,6 +67,10 @@ func TestQueryMistakes(t *testing.T) {
 		"url=htps://a.test/":               "did you mean https://a.test/?",
 		"url=HTTP://a.test/":               "did you mean http://a.test/?",
 		"url=ftp://a.test/":                "write http://HOST/PATH",
+		"url=http:/node/x":                 "did you mean http://node/x?",
+		"url=https:///node/x":              "write a host",
+		"url=ws://a.test/x":                "a WebSocket is http://a.test/x with the headers Connection: Upgrade and Upgrade: websocket",
+		"url=WSS://a.test/x":               "a WebSocket is https://a.test/x with",
 		"url=/x":                           `url "/x": write http://HOST/PATH or https://HOST/PATH`,
 		"url=http://u@a.test/":             "without user name",
 		"url=http://a/&url=http://b/":      "url is given 2 times",
@@ -96,5 +101,60 @@ func TestQueryMistakes(t *testing.T) {
 	}
 	if _, err := explain.Follows(url.Values{"follow": {"1"}}); err == nil {
 		t.Error("follow=1: no error")
+	}
+}
+
+// TestWhatBrowsersSend: a URL that is copied out of a browser, or written as people write one, is not what is sent. The
+// answer is to what is asked, but for the fragment, and a note has the other.
+func TestWhatBrowsersSend(t *testing.T) {
+	for _, tt := range []struct{ url, asked, note string }{
+		{"http://a.test/only/#/login", "GET http://a.test/only/", "a client does not send # and what follows it, so that it is left out here"},
+		{"http://a.test#", "GET http://a.test", "a client does not send # and what follows it, so that it is left out here"},
+		{"http://bücher.example/x", "GET http://bücher.example/x", "a browser sends this URL as http://xn--bcher-kva.example/x: ask that for what it gets"},
+		{"https://a.test:8443/größe?q=ü'", "GET https://a.test:8443/größe?q=ü'", "a browser sends this URL as https://a.test:8443/gr%C3%B6%C3%9Fe?q=%C3%BC': ask that for what it gets"},
+		{"http://A.test/a b{}", "GET http://A.test/a b{}", "a browser sends this URL as http://A.test/a%20b%7B%7D: ask that for what it gets"},
+		{"http://a.test/only/%2e?q={}|^", "GET http://a.test/only/%2e?q={}|^", ""},
+	} {
+		r, err := explain.ParseQuery(url.Values{"url": {tt.url}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		story, err := explain.Explain(gateway(t), nil, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		note := ""
+		for _, n := range story.Notes {
+			if strings.HasPrefix(n, "a browser sends") || strings.HasPrefix(n, "a client does not send") {
+				note += n
+			}
+		}
+		if story.Request != tt.asked || note != tt.note {
+			t.Errorf("%s: asked is %s, noted is %q, want %s, %q", tt.url, story.Request, note, tt.asked, tt.note)
+		}
+	}
+	// Whoever asks by a Request has every byte asked.
+	story, err := explain.Explain(gateway(t), nil, explain.Request{URL: "http://a.test/only/#x"})
+	if err != nil || story.Decision.Status != http.StatusBadRequest {
+		t.Errorf("%+v, %v", story.Decision, err)
+	}
+}
+
+// TestSlipsAreNoted: a method in small letters is another one, and a port beyond 65535 none.
+func TestSlipsAreNoted(t *testing.T) {
+	for _, tt := range []struct {
+		r    explain.Request
+		note string
+	}{
+		{explain.Request{Method: "get", URL: "http://a.test/only"}, "methods are case-sensitive, and get is none that is usual; did you mean GET?"},
+		{explain.Request{Method: "Post", URL: "http://a.test/only", HTTP2: true}, "methods are case-sensitive, and Post is none that is usual; did you mean POST?"},
+		{explain.Request{URL: "http://a.test:99999/only"}, "99999 is no port that a client could connect to: they are up to 65535"},
+		{explain.Request{Method: "brew", URL: "http://a.test/only"}, ""},
+	} {
+		story, err := explain.Explain(gateway(t), nil, tt.r)
+		if got := strings.Join(story.Notes, "; "); err != nil || tt.note != "" && !strings.Contains(got, tt.note) ||
+			strings.Contains(got, "port 80") || tt.note == "" && strings.Contains(got, "methods") {
+			t.Errorf("%+v: %q, %v; want %q", tt.r, got, err, tt.note)
+		}
 	}
 }
