@@ -66,7 +66,7 @@ objects asked, as they are now.`,
 			if e.output == formatJSON {
 				return printJSON(c.OutOrStdout(), story)
 			}
-			_, err = fmt.Fprint(c.OutOrStdout(), story.Text())
+			_, err = fmt.Fprint(c.OutOrStdout(), e.text(story))
 			return err
 		},
 	}
@@ -75,20 +75,31 @@ objects asked, as they are now.`,
 	e.live.register(c)
 	e.asked.register(c.Flags())
 	c.Flags().BoolVar(&e.follow, "follow", false, "go on with the redirects that the gateway itself answers by")
+	c.Flags().BoolVar(&e.all, "all", false, "have all of every list in the text: routes that lost or come later, notes, diagnostics")
 	outputFlag(c, &e.output, formatText, formatJSON)
 	return c
 }
 
 // told is a story, or several.
-type told interface{ Text() string }
+type told interface {
+	Text() string
+	WholeText() string
+}
 
 // explainFlags are the command line of explain.
 type explainFlags struct {
-	in     input
-	live   liveFlags
-	asked  requestFlags
-	follow bool
-	output string
+	in          input
+	live        liveFlags
+	asked       requestFlags
+	follow, all bool
+	output      string
+}
+
+func (e *explainFlags) text(story told) string {
+	if e.all {
+		return story.WholeText()
+	}
+	return story.Text()
 }
 
 // ofServer prints what a live server says.
@@ -118,7 +129,7 @@ func (e *explainFlags) ofServer(c *cobra.Command, request explain.Request) error
 	if err := json.Unmarshal(answer, story); err != nil {
 		return fmt.Errorf("%s: its answer is no story; is it another version of Postern? %w", server, err)
 	}
-	_, err = fmt.Fprint(c.OutOrStdout(), story.Text())
+	_, err = fmt.Fprint(c.OutOrStdout(), e.text(story))
 	return err
 }
 

@@ -284,6 +284,29 @@ func TestExplainTellsOfDiagnosticsOnly(t *testing.T) {
 	}
 }
 
+// TestCausesComeFirst: of many diagnostics the text has the errors, each with what to do; the whole text has all of them.
+func TestCausesComeFirst(t *testing.T) {
+	var ds []diag.D
+	for i := range 8 {
+		ds = append(ds, diag.New(diag.CodeNotYet, at("dash", "spec"), fmt.Sprintf("w%d", i), "none", ""))
+	}
+	cause := diag.New(diag.CodeNoService, at("dash", "spec.rules[0]"), "there is no Service", "it is closed", "make one")
+	story, err := explain.Explain(gateway(t), append(ds, cause), explain.Request{URL: "http://node/k8s/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := story.Diagnostics; len(got) != 9 || got[0].Code != cause.Code || got[1].Message != "w0" || got[8].Message != "w7" {
+		t.Errorf("%v, want the error before the warnings in their order", got)
+	}
+	text, whole := strings.Join(strings.Fields(story.Text()), " "), story.WholeText()
+	if !strings.Contains(text, "there is no Service; it is closed; fix: make one") || strings.Contains(text, "w4") || !strings.Contains(text, "and 4 more") {
+		t.Errorf("the text lacks the cause, or what to do:\n%s", story.Text())
+	}
+	if !strings.Contains(whole, "w7") || strings.Contains(whole, "more") {
+		t.Errorf("the whole text lacks diagnostics:\n%s", whole)
+	}
+}
+
 func TestExplainRefusesWhatIsNoURL(t *testing.T) {
 	for _, url := range []string{"", "node/x", "ftp://node/", "http://", "http://u@node/", "http://no de/"} {
 		if _, err := explain.Explain(gateway(t), nil, explain.Request{URL: url}); err == nil {
@@ -325,6 +348,18 @@ func TestTextFitsAScreen(t *testing.T) {
 	text := story.Text()
 	if strings.Count(text, "\n") > 26 || !strings.Contains(text, "97 routes before") || !strings.Contains(text, "/lost2/*") {
 		t.Errorf("the text is too long, or lacks the candidates that came nearest:\n%s", text)
+	}
+	if !strings.Contains(text, "node: no route; *: 107 routes (rules without a host); default backend: 101 routes (when no rule matches)") {
+		t.Errorf("the text does not say why hosts are asked:\n%s", text)
+	}
+	if !strings.Contains(text, "99 routes after this") {
+		t.Errorf("the text does not say how many come later:\n%s", text)
+	}
+	whole := explain.Journey{Stories: []explain.Story{story}}.WholeText()
+	for i := range 100 {
+		if !strings.Contains(whole, fmt.Sprintf("/lost%d/*", i)) || strings.Count(whole, "later ") != 100 {
+			t.Fatalf("the whole text does not have all candidates:\n%s", whole)
+		}
 	}
 	if len(story.Candidates) < 200 {
 		t.Errorf("%d candidates, want all of them", len(story.Candidates))

@@ -67,6 +67,14 @@ type HostTable struct {
 	Routes int    `json:"routes"`
 }
 
+// text is the table, and why it is asked where that matters.
+func (h HostTable) text() string {
+	if h.Routes == 0 {
+		return h.Host + ": no route"
+	}
+	return fmt.Sprintf("%s: %s (%s)", h.Host, plural(h.Routes, "route"), h.Why)
+}
+
 // Outcome is what became of a candidate or of a policy.
 type Outcome string
 

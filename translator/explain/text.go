@@ -10,9 +10,14 @@ import (
 	"github.com/postern-gateway/postern/translator/model"
 )
 
-// Text tells the story to people: the answer, and then why.
-func (s Story) Text() string {
-	t := &text{}
+// Text tells the story to people: the answer, and then why. Of long lists it has what matters most, and how many more.
+func (s Story) Text() string { return s.text(false) }
+
+// WholeText is Text with all of every list.
+func (s Story) WholeText() string { return s.text(true) }
+
+func (s Story) text(all bool) string {
+	t := &text{all: all}
 	t.title("%s from %s", s.Request, s.From)
 	s.decision(t)
 	some(t, s.apart(), "because of", located)
@@ -28,7 +33,7 @@ func (s Story) Text() string {
 	}
 	var hosts []string
 	for _, h := range s.Hosts {
-		hosts = append(hosts, h.Host+": "+plural(h.Routes, "route"))
+		hosts = append(hosts, h.text())
 	}
 	if len(hosts) > 0 {
 		t.line("hosts", "%s", strings.Join(hosts, "; "))
@@ -38,14 +43,23 @@ func (s Story) Text() string {
 	some(t, s.Losers, "beats", func(l Loser) string { return located(l.Origin) + ": " + l.Reason })
 	some(t, s.Notes, "note", func(n string) string { return n })
 	some(t, s.Diagnostics, "diagnostics", func(d diag.D) string {
-		return fmt.Sprintf("%s %s %s: %s; %s", d.Severity, d.Code, d.Origin, d.Message, d.Effect)
+		words := fmt.Sprintf("%s %s %s: %s; %s", d.Severity, d.Code, d.Origin, d.Message, d.Effect)
+		if d.Fix != "" {
+			words += "; fix: " + d.Fix
+		}
+		return words
 	})
 	return t.String()
 }
 
 // Text tells the answers, and then the stories.
-func (j Journey) Text() string {
-	t := &text{}
+func (j Journey) Text() string { return j.text(false) }
+
+// WholeText is Text with all of every list.
+func (j Journey) WholeText() string { return j.text(true) }
+
+func (j Journey) text(all bool) string {
+	t := &text{all: all}
 	for i, s := range j.Stories {
 		if i == 0 {
 			t.title("%s from %s", s.Request, s.From)
@@ -55,7 +69,7 @@ func (j Journey) Text() string {
 	t.line("end", "%s", j.Reason)
 	for i, s := range j.Stories {
 		t.blank()
-		t.WriteString(fmt.Sprintf("%d. ", i+1) + s.Text())
+		t.WriteString(fmt.Sprintf("%d. ", i+1) + s.text(all))
 	}
 	return t.String()
 }
@@ -75,13 +89,13 @@ func (d Decision) answer() string {
 	return "by " + d.where()
 }
 
-// itemsShown bounds the items of a list in the text.
+// itemsShown bounds the items of a list in Text.
 const itemsShown = 5
 
 // some writes the first items of a list, the label before the first of them.
 func some[T any](t *text, items []T, label string, words func(T) string) {
 	for i, item := range items {
-		if i == itemsShown {
+		if i == itemsShown && !t.all {
 			t.line("", "and %d more", len(items)-i)
 			return
 		}
@@ -122,28 +136,33 @@ func (s Story) policies(t *text) {
 	}
 }
 
-// What bounds the candidates of one outcome in the text, so that it fits a screen; JSON has them all.
+// What bounds the candidates of one outcome in the text, so that it fits a screen; WholeText and JSON have them all.
 const (
-	lostShown  = 4
+	lostShown = 4
+	// laterShown counts lines.
 	laterShown = 2
 )
 
 func (s Story) candidates(t *text) {
-	shown := map[Outcome]int{}
-	lost := 0
+	count := map[Outcome]int{}
 	for _, c := range s.Candidates {
-		if c.Outcome == Lost {
-			lost++
-		}
+		count[c.Outcome]++
 	}
 	// Of those that lost, the last ones came nearest; of those that come later, the first ones do.
-	skip := max(lost-lostShown, 0)
+	skip, later := max(count[Lost]-lostShown, 0), count[Later]
+	if later > laterShown {
+		later = laterShown - 1 // The line of the others is one too.
+	}
+	if t.all {
+		skip, later = 0, count[Later]
+	}
 	if skip > 0 {
 		t.line(string(Lost), "%s before these", plural(skip, "route"))
 	}
+	shown := map[Outcome]int{}
 	for _, c := range s.Candidates {
 		shown[c.Outcome]++
-		if c.Outcome == Lost && shown[Lost] <= skip || c.Outcome == Later && shown[Later] > laterShown {
+		if c.Outcome == Lost && shown[Lost] <= skip || c.Outcome == Later && shown[Later] > later {
 			continue
 		}
 		at := margin(model.Origins{c.Origin})
@@ -151,6 +170,9 @@ func (s Story) candidates(t *text) {
 			at = "" // It stands above, with all that the route comes from.
 		}
 		t.line(string(c.Outcome), "%s %s: %s%s", c.Host, c.Path, c.Reason, at)
+	}
+	if more := count[Later] - later; more > 0 {
+		t.line(string(Later), "%s after this", plural(more, "route"))
 	}
 }
 
@@ -287,7 +309,11 @@ func securityText(tls model.UpstreamTLS) string {
 }
 
 // text is lines with a label column.
-type text struct{ strings.Builder }
+type text struct {
+	strings.Builder
+	// all has lists written whole.
+	all bool
+}
 
 // What a line holds at most, where its words allow it, and what stands before its words.
 const (

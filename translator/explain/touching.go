@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -8,7 +9,8 @@ import (
 	"github.com/postern-gateway/postern/translator/model"
 )
 
-// touching are the diagnostics about what the story names: the same field, one around it or one within it.
+// touching are the diagnostics about what the story names: the same field, one around it or one within it. Errors come
+// first; of one severity they keep their order.
 func (s *Story) touching(ds []diag.D) []diag.D {
 	places := s.places()
 	var out []diag.D
@@ -20,6 +22,8 @@ func (s *Story) touching(ds []diag.D) []diag.D {
 			out = append(out, d)
 		}
 	}
+	// What is worse is rather the cause.
+	slices.SortStableFunc(out, func(a, b diag.D) int { return cmp.Compare(b.Severity, a.Severity) })
 	return out
 }
 
