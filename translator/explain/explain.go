@@ -146,7 +146,7 @@ type narrator struct {
 
 // tell asks each part in the order in which Envoy has them, until one answers.
 func (n *narrator) tell() {
-	for _, part := range []func() bool{n.enter, n.checkMethod, n.checkHeaders, n.readPath, n.checkForm} {
+	for _, part := range []func() bool{n.enter, n.checkMethod, n.checkSize, n.checkHeaders, n.readPath, n.checkForm} {
 		if answered := part(); answered {
 			// Where there is no entry, or the handshake fails, nobody answers.
 			n.unmatched = n.story.Decision.Status == 0 && (n.table == nil || !n.hasHost(n.table))
