@@ -53,10 +53,11 @@ func (a asked) More() bool {
 // told is a story as the page shows it.
 type told struct {
 	explain.Story
-	// Verdict is the answer in one sentence, Health how well that is.
-	Verdict string
-	Health  condition
-	Hosts   []hostTold
+	// Verdict is the answer and why in one sentence, Answer the same without why, Health how well that is and what the
+	// sentence does not say of it.
+	Verdict, Answer string
+	Health          condition
+	Hosts           []hostTold
 	// Before and After are how many candidates are left out at either end.
 	Before, After int
 	Candidates    []candidate
@@ -170,7 +171,13 @@ func (v View) told(s explain.Story) *told {
 	}
 	t.candidates(s)
 	t.Backends = v.backendsTold(s.Decision)
-	t.Verdict, t.Health = v.verdict(s.Decision)
+	var why string
+	t.Answer, why, t.Health = v.verdict(s.Decision)
+	t.Verdict = t.Answer + "."
+	if why != "" {
+		t.Verdict = t.Answer + ": " + why + "."
+	}
+	t.Answer += "."
 	return t
 }
 
@@ -247,16 +254,15 @@ func (v View) backendsTold(d explain.Decision) []backendTold {
 				one.Text += " of " + s.Decision.Outside
 			}
 		} else {
-			one.Health = condition{}.and(stateFailing, s.Decision.Reason)
+			one.Health = condition{}.and(stateFailing, "")
 		}
 		out = append(out, one)
 	}
 	return out
 }
 
-// verdict is a decision in one sentence.
-func (v View) verdict(d explain.Decision) (string, condition) {
-	var h condition
+// verdict is a decision in a few words, why it is so, and how well that is.
+func (v View) verdict(d explain.Decision) (answer, why string, h condition) {
 	switch {
 	case len(d.Shares) > 0:
 		for _, s := range d.Shares {
@@ -264,17 +270,17 @@ func (v View) verdict(d explain.Decision) (string, condition) {
 				h = h.and(stateFailing, s.Decision.Reason)
 			}
 		}
-		return "Goes to one of " + plural(len(d.Shares), "backend") + ", by weight.", h
+		return "Goes to one of " + plural(len(d.Shares), "backend") + ", by weight", "", h
 	case d.Status == 0 && d.Backend == "":
-		return "Nobody answers: " + d.Reason + ".", h.and(stateFailing, d.Reason)
+		return "Nobody answers", d.Reason, h.and(stateFailing, "")
 	case d.Location != "":
-		return statusText(d.Status) + " to " + d.Location + ": " + d.Reason + ".", h
+		return statusText(d.Status) + " to " + d.Location, d.Reason, h
 	case d.Status >= http.StatusInternalServerError:
-		return "The gateway answers " + statusText(d.Status) + ": " + d.Reason + ".", h.and(stateFailing, d.Reason)
+		return "The gateway answers " + statusText(d.Status), d.Reason, h.and(stateFailing, "")
 	case d.Status != 0:
-		return "The gateway answers " + statusText(d.Status) + ": " + d.Reason + ".", h.and(stateDegraded, d.Reason)
+		return "The gateway answers " + statusText(d.Status), d.Reason, h.and(stateDegraded, "")
 	}
-	return "Goes to " + d.Backend + ".", v.backendHealth(d.Backend)
+	return "Goes to " + d.Backend, "", v.backendHealth(d.Backend)
 }
 
 func statusText(status int) string {

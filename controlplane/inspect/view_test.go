@@ -366,6 +366,35 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// TestVerdictSaysWhyOnce: what the gateway answers by itself is said with its reason in the sentence above, and without it below.
+func TestVerdictSaysWhyOnce(t *testing.T) {
+	s := siteOf(t, shopView(t))
+	for address, want := range map[string][2]string{
+		"/explain?method=BREW&url=http://shop.test/":      {"400 Bad Request", "no method that is known"},
+		"/explain?url=https://closed.shop.test/":          {"503 Service Unavailable", "there is no Secret shop/there-is-none"},
+		"/explain?url=http://shop.test/a_b&header=A_B:+c": {"400 Bad Request", "has an underscore"},
+	} {
+		page := s.page(address)
+		for _, e := range elements(page, "p") {
+			if strings.HasPrefix(attribute(e, "class"), "verdict") && strings.Count(textOf(e), want[1]) != 1 {
+				t.Errorf("%s: the verdict is %q, want %q in it once", address, textOf(e), want[1])
+			}
+		}
+		told := false
+		for _, e := range elements(page, "li") {
+			if text := textOf(e); strings.HasPrefix(text, "Answer ") {
+				told = true
+				if !strings.Contains(text, want[0]) || strings.Contains(text, want[1]) {
+					t.Errorf("%s: %q, want %q without %q", address, text, want[0], want[1])
+				}
+			}
+		}
+		if !told {
+			t.Errorf("%s has no answer", address)
+		}
+	}
+}
+
 // TestExplainPage: the answer in a sentence, every request on the way where redirects are followed, and no value of a header that
 // an annotation sets.
 func TestExplainPage(t *testing.T) {
