@@ -2,10 +2,10 @@ package translator_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -44,7 +44,7 @@ func TestFormAnswersAlike(t *testing.T) {
 		for _, p := range w.Probes(formRequests) {
 			was, is := tell(t, before, p), tell(t, after, p)
 			switch {
-			case reflect.DeepEqual(was, is):
+			case shown(t, was) == shown(t, is):
 				asked++
 			case is.Decision.Status == http.StatusUnauthorized && strings.Contains(is.Decision.Reason, "cannot be told"):
 				passwords++
@@ -56,6 +56,16 @@ func TestFormAnswersAlike(t *testing.T) {
 	if asked < formWorlds*formRequests*9/10 || passwords == 0 {
 		t.Errorf("%d requests were answered alike, and %d of users that cannot be told: too few to tell anything", asked, passwords)
 	}
+}
+
+// shown is a story as anybody may see it, which is all that a form answers alike.
+func shown(t *testing.T, s explain.Story) string {
+	t.Helper()
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func drawnObjects(t *testing.T, w worlds.World) (source.World, translator.Settings) {

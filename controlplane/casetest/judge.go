@@ -275,7 +275,9 @@ func resolveLocation(ask explain.Ask, d explain.Decision, a *Answer) explain.Dec
 	if location == "" {
 		return d
 	}
-	base, err := url.Parse(ask.URL)
+	server, _, _ := strings.Cut(ask.URL, "?") // The story leaves the query out.
+	_, query, _ := strings.Cut(ask.Of.Path, "?")
+	base, err := url.Parse(server + "?" + query)
 	if err != nil {
 		panic(err) // It was read by the dialect.
 	}

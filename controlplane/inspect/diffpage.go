@@ -55,9 +55,9 @@ func (c classRow) MoreHosts() int { return c.HostCount - len(c.Hosts) }
 // witnessRow is a request that shows the difference.
 type witnessRow struct {
 	diff.Witness
-	// URL is what is asked for, ExplainLink asks about it as things are now.
+	// URL is what is asked for, ExplainLink asks about it as things are now. It is empty where the request cannot be told in full.
 	URL         string `json:"url"`
-	ExplainLink string `json:"explainLink"`
+	ExplainLink string `json:"explainLink,omitempty"`
 }
 
 const (
@@ -153,7 +153,10 @@ func classRowOf(c diff.Class) classRow {
 		BeforeOrigins: placesOf(c.BeforeOrigins), AfterOrigins: placesOf(c.AfterOrigins),
 	}
 	if w := c.Witness; w != nil {
-		row.Witness = &witnessRow{*w, w.Request.Method + " " + w.Request.URL, "explain?" + w.Request.Query().Encode()}
+		row.Witness = &witnessRow{Witness: *w, URL: w.Request.Method + " " + w.Request.URL}
+		if !w.Hidden {
+			row.Witness.ExplainLink = "explain?" + w.Request.Query().Encode()
+		}
 	}
 	return row
 }

@@ -126,7 +126,7 @@ func explainView(v View, r *http.Request) (any, error) {
 	}
 	for _, story := range journey.Stories {
 		told := v.told(story)
-		told.Sees = withAsked(told.Sees, story.Decision.Headers, p.Asked.Header)
+		told.Sees = withAsked(told.Sees, story.Decision, p.Asked.Header)
 		p.Told = append(p.Told, told)
 	}
 	p.End = journey.Reason
@@ -154,7 +154,7 @@ func (v View) explain(query url.Values) (explain.Journey, error) {
 func (v View) told(s explain.Story) *told {
 	t := &told{
 		Story: s, Origins: placesOf(s.Origins), Diagnostics: diagnosticRows(s.Diagnostics),
-		Answers: headersTold(s.Decision.Response), Sees: headersTold(s.Decision.Headers),
+		Answers: headersTold(s.Decision.ShownResponse()), Sees: headersTold(s.Decision.Shown()),
 	}
 	for _, l := range s.Losers {
 		t.Losers = append(t.Losers, loserTold{placeOf(l.Origin), l.Reason})
@@ -217,12 +217,13 @@ func headersTold(h http.Header) []headerTold {
 	return out
 }
 
-// withAsked tells the values of the headers that the asker has sent, as far as they are still those.
-func withAsked(headers []headerTold, seen http.Header, asked string) []headerTold {
+// withAsked tells the values of the headers that the asker has sent, as far as they are still those, and no annotation sets
+// them, or whoever guesses one would be told so.
+func withAsked(headers []headerTold, seen explain.Decision, asked string) []headerTold {
 	for i, h := range headers {
 		for line := range strings.Lines(asked) {
 			name, value, _ := strings.Cut(line, ":")
-			if http.CanonicalHeaderKey(strings.TrimSpace(name)) == h.Name && slices.Equal(seen[h.Name], []string{strings.TrimSpace(value)}) {
+			if http.CanonicalHeaderKey(strings.TrimSpace(name)) == h.Name && slices.Equal(seen.Headers[h.Name], []string{strings.TrimSpace(value)}) && !seen.Annotated(h.Name) {
 				headers[i].Value = strings.TrimSpace(value)
 			}
 		}

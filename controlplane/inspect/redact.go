@@ -9,81 +9,108 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/postern-gateway/postern/translator/model"
 	"github.com/postern-gateway/postern/translator/resolve"
 )
 
-// redactedWord stands where something is left out.
-var redactedWord = model.Sensitive(nil).String()
-
-// credentialWords mark the names of headers whose values let somebody in. An annotation sets them, so that they are no Secret's
-// and explain tells them; but who looks at the gateway need not be one who may read Ingresses.
-var credentialWords = []string{"authorization", "cookie", "token", "secret", "password", "passwd", "api-key", "apikey", "credential", "session"}
-
-func isCredential(header string) bool {
-	lower := strings.ToLower(header)
-	return slices.ContainsFunc(credentialWords, func(word string) bool { return strings.Contains(lower, word) })
-}
-
-// shown is a resource's message as people may see it: of a secret only what anybody who connects is shown, and no value of a
-// header that is a credential. It is the message itself where nothing is left out.
+// shown is a resource's message as people may see it, by the rule of translator/model: of a secret only what anybody who
+// connects is shown, and of routes no value that an annotation gives and may be a credential. It is the message itself where
+// it can hold none.
 func shown(m proto.Message) proto.Message {
-	if secret, ok := m.(*tlsv3.Secret); ok {
-		return publicSecret(secret)
-	}
-	if !holdsCredential(m.ProtoReflect()) {
+	switch m := m.(type) {
+	case *tlsv3.Secret:
+		return publicSecret(m)
+	case *routev3.RouteConfiguration:
+		out := proto.Clone(m)
+		redact(out.ProtoReflect())
+		return out
+	default:
 		return m
 	}
-	out := proto.Clone(m)
-	visit(out.ProtoReflect(), func(h *corev3.HeaderValue) bool {
-		if isCredential(h.GetKey()) {
-			h.Value, h.RawValue = redactedWord, nil
+}
+
+// redact leaves out of a message of routes, and of all that stands in it, packed or not, what annotations give: values of
+// headers, and queries of URLs that are asked.
+func redact(m protoreflect.Message) {
+	switch part := m.Interface().(type) {
+	case *anypb.Any:
+		redactPacked(part)
+		return
+	case *corev3.HeaderValue:
+		redactHeader(part)
+	case *routev3.HeaderMatcher:
+		redactMatcher(part)
+	case *authzv3.CheckSettings:
+		if url, asks := part.ContextExtensions["url"]; asks {
+			part.ContextExtensions["url"] = model.WithoutQuery(url)
 		}
-		return true
-	})
-	return out
-}
-
-func holdsCredential(m protoreflect.Message) bool {
-	found := false
-	visit(m, func(h *corev3.HeaderValue) bool {
-		found = found || isCredential(h.GetKey())
-		return !found
-	})
-	return found
-}
-
-// visit calls do for every header value in a message, until it says false. What is packed as Any has none that an annotation
-// sets: those stand on routes themselves.
-func visit(m protoreflect.Message, do func(*corev3.HeaderValue) bool) bool {
-	if h, ok := m.Interface().(*corev3.HeaderValue); ok {
-		return do(h)
+	case *luav3.LuaPerRoute:
+		for _, page := range part.GetFilterContext().GetFields()["pages"].GetListValue().GetValues() {
+			if path, has := page.GetStructValue().GetFields()["path"]; has {
+				page.GetStructValue().Fields["path"] = structpb.NewStringValue(model.WithoutQuery(path.GetStringValue()))
+			}
+		}
 	}
-	ok := true
 	m.Range(func(field protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
-		case field.Message() == nil:
 		case field.IsMap():
 			if field.MapValue().Message() != nil {
 				v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
-					ok = visit(v.Message(), do)
-					return ok
+					redact(v.Message())
+					return true
 				})
 			}
+		case field.Message() == nil:
 		case field.IsList():
-			for i := 0; ok && i < v.List().Len(); i++ {
-				ok = visit(v.List().Get(i).Message(), do)
+			for i := range v.List().Len() {
+				redact(v.List().Get(i).Message())
 			}
 		default:
-			ok = visit(v.Message(), do)
+			redact(v.Message())
 		}
-		return ok
+		return true
 	})
-	return ok
+}
+
+func redactPacked(packed *anypb.Any) {
+	m, err := packed.UnmarshalNew()
+	if err != nil {
+		panic("inspect: " + err.Error()) // We have packed it.
+	}
+	redact(m.ProtoReflect())
+	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		panic("inspect: " + err.Error())
+	}
+	packed.Value = value
+}
+
+// redactHeader leaves out a value that may be an annotation's: every literal one, but for where a redirect leads. In those
+// every % is doubled; what the gateway itself has Envoy make of a request has operators, between single ones.
+func redactHeader(h *corev3.HeaderValue) {
+	literal := !strings.Contains(strings.ReplaceAll(h.GetValue(), "%%", ""), "%")
+	if literal && !strings.EqualFold(h.GetKey(), "location") {
+		h.Value, h.RawValue = model.Redacted, nil
+	}
+}
+
+// redactMatcher leaves out the value that ssl-proxy-headers has a header compared with. The gateway's own comparisons are of
+// names that start with a colon, or heed no case.
+func redactMatcher(h *routev3.HeaderMatcher) {
+	text := h.GetStringMatch()
+	if exact, is := text.GetMatchPattern().(*matcherv3.StringMatcher_Exact); is && !text.GetIgnoreCase() && !strings.HasPrefix(h.GetName(), ":") {
+		exact.Exact = model.Redacted
+	}
 }
 
 // publicSecret is a secret's certificates and nothing else: no key, no user.

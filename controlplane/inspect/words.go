@@ -14,7 +14,7 @@ import (
 const listedMax = 6
 
 // policyWords say what a route does beside its backend, one short sentence for each policy. Values that may be credentials
-// are left out: those of headers, and the query of a URL that is asked.
+// are left out (model, private.go).
 func policyWords(r *model.Route) []string {
 	var words []string
 	words = append(words, redirectWords(r)...)
@@ -97,8 +97,7 @@ func accessWords(r *model.Route) []string {
 
 func authWords(a model.Auth) string {
 	if f := a.Forward; f != nil {
-		target, _, _ := strings.Cut(f.URL(), "?")
-		return "asks " + target + " who may"
+		return "asks " + f.ShownURL() + " who may"
 	}
 	return fmt.Sprintf("%s authentication by Secret %s/%s", a.Kind, a.Users.Namespace, strings.TrimPrefix(a.Users.Name, a.Users.Namespace+"/"))
 }

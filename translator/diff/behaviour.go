@@ -33,11 +33,20 @@ func (b Behaviour) Same(o Behaviour) bool {
 
 // Behave asks a gateway about a request. The error is explain's.
 func Behave(g model.Gateway, r explain.Request) (Behaviour, error) {
+	return beholder{gateway: g, request: r}.behave()
+}
+
+// told is a behaviour as far as explain shows it: without values that are nobody's business.
+func told(g model.Gateway, r explain.Request) (Behaviour, error) {
+	return beholder{gateway: g, request: r, shown: true}.behave()
+}
+
+func (b beholder) behave() (Behaviour, error) {
+	g, r := b.gateway, b.request
 	story, err := explain.Decide(g, r)
 	if err != nil {
 		return Behaviour{}, err
 	}
-	b := beholder{gateway: g, request: r}
 	d := b.decision(story.Decision)
 	out := Behaviour{
 		shaken: story.Entry != "" && (d.Status != 0 || d.Backend != "" || len(d.Shares) > 0),
@@ -79,6 +88,8 @@ func digest(text []byte) string {
 type beholder struct {
 	gateway model.Gateway
 	request explain.Request
+	// shown says that only what may be shown counts.
+	shown bool
 }
 
 func (b beholder) connection(s explain.Story) string {
@@ -121,6 +132,9 @@ func bundleOf(g model.Gateway, name string) string {
 // decision is a decision without its reason, and with what it names followed to what that is.
 func (b beholder) decision(d explain.Decision) explain.Decision {
 	d.Reason = ""
+	if !b.shown {
+		d = d.Whole()
+	}
 	if d.Backend != "" {
 		d.TLS = b.security(d.TLS)
 		d.Backend = serviceOf(d.Backend)
@@ -200,7 +214,9 @@ func (b beholder) settings(s explain.Story) string {
 		if d.Status == 401 {
 			return "asks who by " + string(a.Kind)
 		}
-		out = append(out, "password "+passwordOf(b.gateway, *a, b.request.User))
+		if !b.shown {
+			out = append(out, "password "+passwordOf(b.gateway, *a, b.request.User))
+		}
 	}
 	if d.Backend == "" && len(d.Shares) == 0 {
 		return ""

@@ -29,7 +29,7 @@ func Compare(a, b Side) Report { return CompareIn("", a, b) }
 // CompareIn is Compare, but that it tells only of what either side has from a namespace; empty is all of them. What
 // settings decide is of every namespace, and so is what a handshake shows for a host of its Ingresses.
 func CompareIn(namespace string, a, b Side) Report {
-	a.Gateway, b.Gateway = withKnownUsers(a.Gateway, b.Gateway), withKnownUsers(b.Gateway, a.Gateway)
+	a.Gateway, b.Gateway = model.Comparable(withKnownUsers(a.Gateway, b.Gateway), withKnownUsers(b.Gateway, a.Gateway))
 	c := &comparison{namespace: namespace, a: newSide(a.Gateway), b: newSide(b.Gateway), groups: map[string]*Class{}, lower: map[string][]string{}, hopeless: map[string]int{}}
 	c.gatewaySettings()
 	for _, scheme := range []string{"http", "https"} {
@@ -316,7 +316,7 @@ func textOf(v, other *view, changed []string) string {
 		case other == nil && word == wordTLS && text == string(model.ProtocolHTTP):
 			continue
 		case other != nil && other.parts[word].text == text:
-			text += " (other values)"
+			text += " (" + p.others(other.parts[word]) + ")"
 		}
 		if word != wordBackend && word != wordAnswer {
 			text = word + ": " + text

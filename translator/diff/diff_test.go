@@ -129,10 +129,24 @@ func TestUsersThatAreNotKnown(t *testing.T) {
 	if report := diff.Compare(guarded(alice), guarded()); report.Different() || len(report.Unseen) > 0 {
 		t.Errorf("one side's users are not known:\n%s", report.Text())
 	}
-	for name, lines := range map[string][]model.User{"another password": {other}, "another user": {alice, {Name: "bob", Hash: []byte("{SHA}c")}}} {
-		text := diff.Compare(guarded(alice), guarded(lines...)).Text()
-		if !strings.Contains(text, "other policy: authentication") || !strings.Contains(text, "--logged-in ") {
-			t.Errorf("%s:\n%s", name, text)
+	for _, tt := range []struct {
+		name, says string
+		lines      []model.User
+		commands   int
+	}{
+		{"another password", "(other passwords)", []model.User{other}, 0},
+		{"another user", "(other users)", []model.User{alice, {Name: "bob", Hash: []byte("{SHA}c")}}, 1},
+		{"another user and another password", "(other users)", []model.User{other, {Name: "bob", Hash: []byte("{SHA}c")}}, 1},
+	} {
+		text := diff.Compare(guarded(alice), guarded(tt.lines...)).Text()
+		if !strings.Contains(text, "other policy: authentication") || !strings.Contains(text, tt.says) {
+			t.Errorf("%s is not told:\n%s", tt.name, text)
+		}
+		if strings.Contains(text, "alice") || strings.Contains(text, "bob") {
+			t.Errorf("%s: a user is told:\n%s", tt.name, text)
+		}
+		if n := strings.Count(text, "postern explain --logged-in NAME http"); n != tt.commands || n > 0 && !strings.Contains(text, "401 (Secret shop/users has no such user) -> shop/") {
+			t.Errorf("%s: %d commands, which tell too little:\n%s", tt.name, n, text)
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (c *comparison) options(ch change) options {
 	c.chooseClient(&o, routes)
 	c.chooseProto(&o, routes)
 	c.chooseHost(&o, ch, routes)
-	c.chooseUser(&o, routes)
+	c.chooseUser(&o, ch, routes)
 	choosePath(&o, ch, routes)
 	o.choose(func(r explain.Request) explain.Request {
 		r.Method = http.MethodPost
@@ -208,8 +208,9 @@ func (c *comparison) chooseHost(o *options, ch change, routes []model.Route) {
 	o.choose(said...)
 }
 
-// chooseUser logs in as one user of each set that the sides tell apart.
-func (c *comparison) chooseUser(o *options, routes []model.Route) {
+// chooseUser logs in as one user of each set that the sides tell apart, first as those whom only one side has: what they get
+// can be told without their names.
+func (c *comparison) chooseUser(o *options, ch change, routes []model.Route) {
 	lines := map[string]map[string]bool{}
 	asks := false
 	for _, r := range routes {
@@ -232,7 +233,11 @@ func (c *comparison) chooseUser(o *options, routes []model.Route) {
 	}
 	var out []variation
 	seen := map[string]bool{}
-	for _, name := range append(slices.Sorted(maps.Keys(lines)), "somebody") {
+	names := slices.Sorted(maps.Keys(lines))
+	slices.SortStableFunc(names, func(x, y string) int {
+		return cmp.Compare(sharedBy(c, ch, x), sharedBy(c, ch, y))
+	})
+	for _, name := range append(names, "somebody") {
 		key := membershipOfUser(c, routes, name)
 		if seen[key] {
 			continue
@@ -244,6 +249,20 @@ func (c *comparison) chooseUser(o *options, routes []model.Route) {
 		})
 	}
 	o.choose(out...)
+}
+
+// sharedBy is 0 for a user whom one side alone has, 1 for others.
+func sharedBy(c *comparison, ch change, name string) int {
+	has := func(s *side, views []view) bool {
+		return slices.ContainsFunc(views, func(v view) bool {
+			a := v.route.Auth
+			return a != nil && a.Forward == nil && passwordOf(model.Gateway{Users: []model.Users{s.reader.users[a.UsersName()]}}, *a, name) != ""
+		})
+	}
+	if has(c.a, ch.a) != has(c.b, ch.b) {
+		return 0
+	}
+	return 1
 }
 
 // membershipOfUser tells which lists have a user, and with how many passwords.

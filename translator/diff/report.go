@@ -2,6 +2,7 @@ package diff
 
 import (
 	"cmp"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -65,8 +66,11 @@ type Class struct {
 	// BeforeOrigins and AfterOrigins are where it is written, those of the first hosts.
 	BeforeOrigins model.Origins `json:"beforeOrigins,omitempty"`
 	AfterOrigins  model.Origins `json:"afterOrigins,omitempty"`
-	// Witness is a request that shows it, nil where no request does.
+	// Witness is a request of which explain tells the difference, nil where it tells none: where no request was found, or where
+	// nothing but values differ that are nobody's business.
 	Witness *Witness `json:"witness,omitempty"`
+	// untold is how many requests were found of which explain tells no difference.
+	untold int
 }
 
 // Host is a host of an entry: * for all that nobody names.
@@ -92,8 +96,10 @@ type Path struct {
 
 // Witness is a request that the two sides treat otherwise.
 type Witness struct {
+	// Request is as it may be shown; Hidden says that something else stands in it for what may not.
 	Request explain.Request `json:"-"`
-	// Command asks about it, but for the side.
+	Hidden  bool            `json:"-"`
+	// Command asks about it, but for the side. NAME stands in it for a user, VALUE for a header's value that an annotation has.
 	Command string `json:"command"`
 	// Before and After are what it gets.
 	Before string `json:"before"`
@@ -108,12 +114,8 @@ const originsShown = 8
 
 // take adds a path.
 func (c *Class) take(m member) {
-	if c.Witness == nil && m.found {
-		x, y, _ := behave(m.pair.a, m.pair.b, m.request)
-		c.Witness = &Witness{Request: m.request, Command: Command(m.request), Before: x.Text, After: y.Text}
-		if c.Witness.Before == c.Witness.After && m.connection {
-			c.Witness.Before, c.Witness.After = c.Before, c.After
-		}
+	if c.Witness == nil && m.found && c.untold < untoldMax {
+		c.witness(m)
 	}
 	host := Host{Entry: m.class.scheme, Host: m.class.String(), Every: m.every, Connection: m.connection}
 	i := len(c.Hosts) - 1
@@ -123,6 +125,67 @@ func (c *Class) take(m member) {
 	}
 	c.Hosts[i].take(m)
 	c.BeforeOrigins, c.AfterOrigins = merged(c.BeforeOrigins, m.a), merged(c.AfterOrigins, m.b)
+}
+
+// untoldMax is of how many requests of a class it is asked whether explain tells the difference.
+const untoldMax = 5
+
+// witness takes a member's request where explain tells the difference.
+func (c *Class) witness(m member) {
+	x, errA := told(m.pair.a, m.request)
+	y, errB := told(m.pair.b, m.request)
+	if errA != nil || errB != nil || x.Same(y) && x.Text == y.Text {
+		c.untold++
+		return
+	}
+	w := &Witness{Before: x.Text, After: y.Text}
+	w.Request, w.Hidden = withoutSecrets(m.request, m.pair)
+	w.Command = Command(w.Request)
+	if w.Before == w.After && m.connection {
+		w.Before, w.After = c.Before, c.After
+	}
+	c.Witness = w
+}
+
+// What stands in a request for what is not shown.
+const (
+	someUser  = "NAME"
+	someValue = "VALUE"
+)
+
+// withoutSecrets is a request as it may be shown, and whether something is left out: the name of a user, and the value of a
+// header that an annotation knows.
+func withoutSecrets(r explain.Request, of pair) (out explain.Request, hidden bool) {
+	if r.User != "" {
+		r.User, hidden = someUser, true
+	}
+	r.Header = r.Header.Clone()
+	for _, g := range []model.Gateway{of.a, of.b} {
+		for _, t := range g.Tables {
+			for _, h := range slices.Concat(t.Exact, t.Wildcard, []model.HostRoutes{{Routes: t.Any}, {Routes: t.Default}}) {
+				for _, route := range h.Routes {
+					hidden = hideKnown(r.Header, route.HTTPSRedirect) || hidden
+				}
+			}
+		}
+	}
+	return r, hidden
+}
+
+// hideKnown hides the values by which a redirect has a request count as HTTPS. That X-Forwarded-Proto may say https is
+// no secret.
+func hideKnown(h http.Header, redirect *model.HTTPSRedirect) (hidden bool) {
+	if redirect == nil {
+		return false
+	}
+	for _, known := range redirect.Unless {
+		value := h.Get(known.Name)
+		if value != "" && value != someValue && known.Is(value) && !strings.EqualFold(known.Name+": "+value, "x-forwarded-proto: https") {
+			h.Set(known.Name, someValue)
+			hidden = true
+		}
+	}
+	return hidden
 }
 
 func (h *Host) take(m member) {

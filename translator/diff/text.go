@@ -125,7 +125,7 @@ func written(origins []diag.Origin) string {
 	return "  [" + strings.Join(out, "; ") + "]"
 }
 
-// Command is the postern explain that asks about a request, but for the side that is asked.
+// Command is the postern explain that asks about a request, but for the side that is asked. The request is shown as it is.
 func Command(r explain.Request) string {
 	out := []string{"postern explain"}
 	if r.Method != "" && r.Method != http.MethodGet {

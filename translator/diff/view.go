@@ -41,7 +41,21 @@ var words = []string{
 // are where it is asked for, none where that is not known of it alone.
 type part struct {
 	text, key string
-	origins   []diag.Origin
+	// names is a digest of the names of users, empty where the part has none.
+	names   string
+	origins []diag.Origin
+}
+
+// others says what another part of the same text has otherwise.
+func (p part) others(o part) string {
+	switch {
+	case p.names == "" && o.names == "":
+		return "other values"
+	case p.names == o.names:
+		return "other passwords"
+	default:
+		return "other users"
+	}
 }
 
 // view is a route by its structure: what it does, and neither why nor where that is written.
@@ -209,12 +223,12 @@ func (rd reader) forward(v *view, r model.Route, f *model.Forward) {
 	v.from(wordBody, f.Buffering.Origins()...)
 	var pages []string
 	for _, p := range r.ErrorPages {
-		pages = append(pages, fmt.Sprintf("%s: %s of %s", model.StatusesText(p.Statuses), p.Path, rd.backendText(p.Backend)))
+		pages = append(pages, fmt.Sprintf("%s: %s of %s", model.StatusesText(p.Statuses), p.ShownPath(), rd.backendText(p.Backend)))
 	}
 	if pages != nil {
 		var keys []any
 		for _, p := range r.ErrorPages {
-			keys = append(keys, p.Host, rd.backendKey(p.Backend))
+			keys = append(keys, p.Path, p.Host, rd.backendKey(p.Backend))
 		}
 		v.set(wordErrors, strings.Join(pages, ", "), keys...)
 	}
@@ -406,26 +420,31 @@ func (rd reader) auth(v *view, r model.Route) {
 	}
 	text := string(a.Kind)
 	var key any
+	names := ""
 	if a.Forward == nil {
 		text += " by Secret " + a.Users.Namespace + "/" + a.Users.Name
 		var lines []string
 		for _, e := range rd.users[a.UsersName()].Entries {
+			names += e.Name + "\n"
 			lines = append(lines, digest([]byte(e.Name+":"+string(e.Hash))))
 		}
 		key = lines
 	} else {
 		f := *a.Forward
-		text += " by " + f.URL()
+		text += " by " + f.ShownURL()
 		if f.TrustHeaders {
 			text += ", which is told what hops say"
 		}
 		text += before(", copying ", strings.Join(f.ResponseHeaders, " "))
-		key = []string{rd.backendKey(f.Backend), rd.backendText(f.Backend), rd.backends[f.Backend].Assignment, f.Authority}
+		key = []string{f.URL(), rd.backendKey(f.Backend), rd.backendText(f.Backend), rd.backends[f.Backend].Assignment, f.Authority}
 	}
 	if a.RemoveHeader {
 		text += ", without Authorization"
 	}
 	v.set(wordAuth, text+before(", the name in ", a.HeaderField), key)
+	p := v.parts[wordAuth]
+	p.names = digest([]byte(names))
+	v.parts[wordAuth] = p
 	v.from(wordAuth, a.Origins...)
 }
 

@@ -15,6 +15,7 @@ import (
 // Ask is a server that is asked before the request goes on. Explain asks nobody: where the server admits, the decision
 // is what follows; whatever it answers but 2xx is the client's answer.
 type Ask struct {
+	// URL is what is asked for, as it may be shown: without its query, which Of.Path has.
 	URL string `json:"url"`
 	// Of is how the server is asked: its backend, and what it sees.
 	Of Decision `json:"of"`
@@ -83,7 +84,7 @@ func (n *narrator) isNoUser(name, user string) string {
 	if slices.ContainsFunc(entries, func(e model.User) bool { return e.Name == user }) {
 		return ""
 	}
-	return "Secret " + name + " has no user " + user
+	return "Secret " + name + " has no such user"
 }
 
 // userOf is the user of an Authorization header, or why there is none.
@@ -158,12 +159,12 @@ func (n *narrator) ask(a model.Auth, path string, headers http.Header) *Ask {
 			h.Set(name, value)
 		}
 	}
-	out := &Ask{URL: f.URL(), Copied: f.ResponseHeaders}
+	out := &Ask{URL: f.ShownURL(), Copied: f.ResponseHeaders}
 	if !slices.Contains(f.ResponseHeaders, a.HeaderField) {
 		out.Dropped = a.HeaderField
 	}
-	out.Of = n.to(Decision{Path: f.Target, Headers: h}, model.Target{Backend: f.Backend, Host: f.Authority})
-	n.note("GET %s is asked first: 2xx admits, and any other answer is the client's, with all its headers; explain asks nobody", f.URL())
+	out.Of = n.to(Decision{Path: f.Target, Headers: h, ownPath: true}, model.Target{Backend: f.Backend, Host: f.Authority})
+	n.note("GET %s is asked first: 2xx admits, and any other answer is the client's, with all its headers; explain asks nobody", f.ShownURL())
 	return out
 }
 

@@ -123,7 +123,7 @@ func (n *narrator) addRouteHeaders() {
 	}
 	// Envoy has none of a redirect or a direct response.
 	if f, forwards := route.Action.(*model.Forward); forwards && !quiet.answersItself(*route, f) {
-		n.story.Decision = n.story.Decision.with(responseOf(*route))
+		n.story.Decision = n.story.Decision.with(responseOf(*route), annotated(route.ResponseHeaders))
 	}
 }
 

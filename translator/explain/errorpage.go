@@ -37,14 +37,14 @@ func (n *narrator) addErrorPages(r model.Route, asked http.Header) {
 	for _, p := range r.ErrorPages {
 		quiet := *n
 		quiet.story = Story{}
-		page := quiet.to(Decision{Path: p.Path, Headers: asked}, model.Target{Backend: p.Backend, Host: p.Host})
+		page := quiet.to(Decision{Path: p.Path, Headers: asked, ownPath: true}, model.Target{Backend: p.Backend, Host: p.Host})
 		n.story.Decision.ErrorPages = append(n.story.Decision.ErrorPages, ErrorPage{Statuses: p.Statuses, Page: page})
 	}
 	for i := range n.story.Decision.Shares {
 		n.story.Decision.Shares[i].Decision.ErrorPages = n.story.Decision.ErrorPages
 	}
 	if page, replaced := n.story.Decision.PageFor(n.story.Decision.Status); replaced && page.Status == 0 {
-		n.note("the page of the answer comes from %s, asked for %s", page.Backend, page.Path)
+		n.note("the page of the answer comes from %s, asked for %s", page.Backend, page.ShownPath())
 	}
 }
 

@@ -200,9 +200,9 @@ func (n *narrator) tell() {
 	switch forwards := n.story.Decision.Backend != "" || len(n.story.Decision.Shares) > 0; {
 	case n.bare:
 	case forwards || n.filtered:
-		n.story.Decision = n.story.Decision.with(responseOf(*route))
+		n.story.Decision = n.story.Decision.with(responseOf(*route), annotated(route.ResponseHeaders))
 	default:
-		n.story.Decision = n.story.Decision.with(strictTransport(*route))
+		n.story.Decision = n.story.Decision.with(strictTransport(*route), nil)
 	}
 }
 

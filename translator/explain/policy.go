@@ -118,7 +118,7 @@ func (n *narrator) policies(r model.Route) []Policy {
 		l.add(PolicyStrictTransport, "Strict-Transport-Security: "+r.HSTS.String(), r.HSTS.Origin)
 	}
 	for _, p := range r.ErrorPages {
-		l.add(PolicyErrorPage, fmt.Sprintf("%s of %s in place of %s", p.Path, p.Backend, model.StatusesText(p.Statuses)), p.Origin)
+		l.add(PolicyErrorPage, fmt.Sprintf("%s of %s in place of %s", p.ShownPath(), p.Backend, model.StatusesText(p.Statuses)), p.Origin)
 	}
 	l.judgeRequest(reached)
 	l.judgeAnswer(r, reached)
@@ -196,7 +196,7 @@ func (l *policyList) redirects(r model.Route) {
 	if s := r.HTTPSRedirect; s != nil && !l.n.table.Entry.TLS {
 		text := strings.TrimSpace("redirect to HTTPS " + s.Host)
 		for _, h := range s.Unless {
-			text += fmt.Sprintf(", but for %s: %s", http.CanonicalHeaderKey(h.Name), h.Value)
+			text += ", but for a known " + http.CanonicalHeaderKey(h.Name)
 		}
 		l.add(PolicyHTTPSRedirect, text+status(s.Status), s.Origin)
 	}
@@ -231,7 +231,7 @@ func authWords(a model.Auth) string {
 	var text string
 	switch a.Kind {
 	case model.AuthForward:
-		text = "asks " + a.Forward.URL()
+		text = "asks " + a.Forward.ShownURL()
 	default:
 		text = fmt.Sprintf("%s, by the users of Secret %s/%s", a.Kind, a.Users.Namespace, a.Users.Name)
 	}

@@ -183,7 +183,7 @@ func routeText(r model.Route) string {
 		}
 		words = append(words, rewriteWords(r.Rewrite)...)
 		for _, p := range r.ErrorPages {
-			words = append(words, fmt.Sprintf("errors %s %s of %s", model.StatusesText(p.Statuses), p.Path, p.Backend))
+			words = append(words, fmt.Sprintf("errors %s %s of %s", model.StatusesText(p.Statuses), p.ShownPath(), p.Backend))
 		}
 		if r.ClientCertificate != nil {
 			words = append(words, "client certificate")
@@ -229,7 +229,7 @@ func redirectWords(r model.Route) []string {
 	if s := r.HTTPSRedirect; s != nil {
 		words = append(words, strings.TrimSpace(fmt.Sprintf("https %d %s", status(s.Status), s.Host)))
 		for _, h := range s.Unless {
-			words = append(words, "unless "+h.Name+": "+h.Value)
+			words = append(words, "unless "+h.Name)
 		}
 	}
 	if h := r.HostRedirect; h != nil {
@@ -334,7 +334,7 @@ func assignmentOf(g model.Gateway, name string) model.Assignment {
 func authText(a model.Auth) string {
 	words := []string{"auth " + string(a.Kind)}
 	if f := a.Forward; f != nil {
-		words = append(words, f.URL(), "by "+f.Backend)
+		words = append(words, f.ShownURL(), "by "+f.Backend)
 		if f.TrustHeaders {
 			words = append(words, "trusting")
 		}

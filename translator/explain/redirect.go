@@ -28,7 +28,7 @@ func (n *narrator) countsAsHTTPS(r *model.HTTPSRedirect) bool {
 		return true
 	}
 	return r != nil && slices.ContainsFunc(r.Unless, func(h model.HeaderIs) bool {
-		return strings.Join(n.headers.Values(h.Name), ",") == h.Value
+		return h.Is(strings.Join(n.headers.Values(h.Name), ","))
 	})
 }
 

@@ -117,8 +117,10 @@ type Decision struct {
 	Host    string      `json:"host,omitempty"`
 	Path    string      `json:"path,omitempty"`
 	Headers http.Header `json:"headers,omitempty"`
-	// annotated are the names of headers whose values stand in annotations.
-	annotated []string
+	// annotated are the names of headers whose values stand in annotations, annotatedResponse those of Response; ownPath says
+	// that Path does, whole that all is written for all that: see Whole.
+	annotated, annotatedResponse []string
+	ownPath, whole               bool
 	// Ask is a server that is asked before all this, nil for none.
 	Ask *Ask `json:"ask,omitempty"`
 	// Response are the headers that the answer gets, in place of a backend's own; one without a value is taken off.
@@ -137,15 +139,15 @@ type Decision struct {
 	Shares []Share `json:"shares,omitempty"`
 }
 
-// with is the decision with headers that the route puts on the answer, whichever share it is of. What the decision says
-// itself, a challenge, stands.
-func (d Decision) with(response http.Header) Decision {
+// with is the decision with headers that the route puts on the answer, whichever share it is of; own are the names of those
+// whose values stand in annotations. What the decision says itself, a challenge, stands.
+func (d Decision) with(response http.Header, own []string) Decision {
 	all := http.Header{}
 	maps.Copy(all, response)
 	maps.Copy(all, d.Response)
-	d.Response, d.Shares = all, slices.Clone(d.Shares)
+	d.Response, d.annotatedResponse, d.Shares = all, own, slices.Clone(d.Shares)
 	for i := range d.Shares {
-		d.Shares[i].Decision.Response = all
+		d.Shares[i].Decision.Response, d.Shares[i].Decision.annotatedResponse = all, own
 	}
 	return d
 }

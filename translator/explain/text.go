@@ -189,10 +189,11 @@ func (s Story) decision(t *text) {
 		d.backend(t)
 	}
 	for _, p := range d.ErrorPages {
-		t.line("error page", "for %s: %s of %s", model.StatusesText(p.Statuses), p.Page.Path, p.Page.Backend)
+		t.line("error page", "for %s: %s of %s", model.StatusesText(p.Statuses), p.Page.ShownPath(), p.Page.Backend)
 	}
-	for _, name := range slices.Sorted(maps.Keys(d.Response)) {
-		if values := d.Response[name]; len(values) > 0 {
+	response := d.ShownResponse()
+	for _, name := range slices.Sorted(maps.Keys(response)) {
+		if values := response[name]; len(values) > 0 {
 			t.line("answer has", "%s: %s", name, strings.Join(values, ", "))
 		} else {
 			t.line("answer has", "no %s", name)

@@ -9,11 +9,12 @@ import (
 	"strconv"
 )
 
-// Encode writes a Gateway without its secrets (private keys, lines of users) as JSON, of the form FormVersion. All else is
-// there, so that Decode gives a Gateway which answers every request alike; equal Gateways are equal bytes.
+// Encode writes a Gateway without its secrets as JSON, of the form FormVersion: without private keys and lines of users, and
+// with digests in the place of what annotations give and nobody is shown (Concealed). All else is there, so that Decode gives
+// a Gateway which answers every request alike, as far as may be shown; equal Gateways are equal bytes.
 func Encode(g Gateway) []byte {
 	e := encoder{}
-	e.value(reflect.ValueOf(form{Form: FormVersion, Gateway: g}))
+	e.value(reflect.ValueOf(form{Form: FormVersion, Gateway: g.Concealed()}))
 	return e.Bytes()
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // FormVersion is the number of the form in which Encode writes a Gateway. It goes up with every change of the model's types,
-// because a reader refuses what it does not know: TestFormVersion.
+// because a reader refuses what it does not know: TestFormVersion; and with every change of what a value means.
 const FormVersion = 2
 
 // form is what Encode writes: the fields of the model by their names in Go, without those that are empty and without what

@@ -285,10 +285,10 @@ func (c Certificate) Leaf() *x509.Certificate {
 type Sensitive []byte
 
 // String hides the bytes.
-func (Sensitive) String() string { return "[redacted]" }
+func (Sensitive) String() string { return Redacted }
 
 // GoString hides the bytes from %#v.
-func (Sensitive) GoString() string { return "[redacted]" }
+func (Sensitive) GoString() string { return Redacted }
 
 // MarshalText hides the bytes from JSON.
-func (Sensitive) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
+func (Sensitive) MarshalText() ([]byte, error) { return []byte(Redacted), nil }

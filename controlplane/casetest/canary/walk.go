@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// pagesMax bounds a walk.
-const pagesMax = 600
+// pagesMax bounds a walk: more pages than a test has are links that never end.
+const pagesMax = 5000
 
 // Walk is a way through the pages of a server: from some on to every page that one leads to, as HTML and as JSON.
 type Walk struct {
@@ -26,7 +26,8 @@ type Walk struct {
 
 var href = regexp.MustCompile(`(?:href|src|action)="([^"#]+)"`)
 
-// Walk fails the test where a page or a header holds a secret, and where a pattern has not been asked for.
+// Walk fails the test where a page or a header holds a secret, where a pattern has not been asked for, and where there are
+// too many pages to ask for each.
 func (c *Set) Walk(w Walk) {
 	c.t.Helper()
 	asked, visited, missing := map[string]bool{}, http.NewServeMux(), map[string]bool{}
@@ -34,10 +35,13 @@ func (c *Set) Walk(w Walk) {
 		visited.Handle(pattern, http.NotFoundHandler())
 		missing[pattern] = true
 	}
-	for queue := w.Start; len(queue) > 0 && len(asked) < pagesMax; queue = queue[1:] {
+	for queue := w.Start; len(queue) > 0; queue = queue[1:] {
 		path := queue[0]
 		if asked[path] {
 			continue
+		}
+		if len(asked) == pagesMax {
+			c.t.Fatalf("more than %d pages lead to each other, and %s is not asked for", pagesMax, path)
 		}
 		asked[path] = true
 		for _, accept := range []string{"text/html", "application/json"} {

@@ -133,14 +133,15 @@ func readProxyHeaders(r *dialect.Reader, redirects bool, shape *dialect.Shape) [
 		return nil
 	}
 	var out []model.HeaderIs
-	for _, pair := range strings.Split(text, "||") {
+	for i, pair := range strings.Split(text, "||") {
 		name, value, ok := strings.Cut(pair, ":")
 		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
 		switch {
 		case !ok || value == "" || nameFault(name) != "" || strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' }):
-			r.Bad(at, pair, "NAME:VALUE", "it does not count")
+			// A value is never quoted back: it may be a secret that is shared with a proxy.
+			r.Say(diag.New(diag.CodeBadValue, at, fmt.Sprintf("entry %d is not NAME:VALUE", i+1), "it does not count", "write NAME:VALUE, several separated by ||"))
 		case !model.Spoofable(name) || name == "x-forwarded-host":
-			r.Say(diag.New(diag.CodeBadValue, at, fmt.Sprintf("any client may send %s: %s, and so keep from the redirect to HTTPS", name, value), "it does not count",
+			r.Say(diag.New(diag.CodeBadValue, at, fmt.Sprintf("any client may send %s, and so keep from the redirect to HTTPS", name), "it does not count",
 				"name a header that is taken off untrusted peers, such as X-Forwarded-Proto, and its sender by --trusted-proxies"))
 		default:
 			out = append(out, model.HeaderIs{Name: name, Value: value})
