@@ -74,18 +74,77 @@ func TestCanariesInALiveServer(t *testing.T) {
 			answer.Body.Close()
 		}
 	}
+	checkLiveCommands(p, at)
+	p.edit(client, "https://127.0.0.1:"+at)
 	walkPages(t, p, client, "https://127.0.0.1:"+at)
 	checkCSDS(t, p, "127.0.0.1:"+at)
-	auth := filepath.Join(t.TempDir(), "auth")
+}
+
+// checkLiveCommands asks the server by every command that can.
+func checkLiveCommands(p planted, at string) {
+	p.t.Helper()
+	auth := filepath.Join(p.t.TempDir(), "auth")
 	if err := os.WriteFile(auth, []byte("kxadmin:"+p.password), 0o600); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	for _, args := range [][]string{{}, {"sds"}, {"sds", "host-0.test"}, {"proxies"}, {"proxies", "postern-up"}} {
-		said, told, err := run(t, "", append([]string{"snapshot", "--server", "https://127.0.0.1:" + at, "--server-ca", filepath.Join(p.inspectDir, "tls.crt"), "--server-auth", auth}, args...)...)
+	server, trust := "https://127.0.0.1:"+at, []string{"--server-ca", filepath.Join(p.inspectDir, "tls.crt"), "--server-auth", auth}
+	commands := [][]string{}
+	for _, args := range [][]string{{}, {"sds"}, {"sds", "host-0.test"}, {"proxies"}, {"proxies", "postern-up"}, {"routes", "https"}, {"routes", "https", "-o", "yaml"}} {
+		commands = append(commands, append([]string{"snapshot", "--server", server}, args...))
+	}
+	for _, host := range annotatedHosts {
+		url := "https://" + host + ".test:" + at + "/"
+		commands = append(commands, []string{"explain", "--server", server, url}, []string{"explain", "--server", server, "-o", "json", "--follow", url})
+	}
+	for _, args := range commands {
+		said, told, err := run(p.t, "", append(args, trust...)...)
 		if err != nil {
-			t.Errorf("snapshot %v: %v", args, err)
+			p.t.Errorf("%v: %v", args, err)
 		}
-		p.Check(fmt.Sprint("snapshot ", args), said+told)
+		p.Check(fmt.Sprint(args), said+told)
+	}
+	for _, sides := range [][]string{{server, p.edited}, {p.edited, server, "-o", "json"}} {
+		p.checkDiff(append(sides, trust...), "sets", "asking", "pages")
+	}
+	if out, errs, err := run(p.t, "", append([]string{diffName, server, p.manifests}, trust...)...); err != nil {
+		p.t.Errorf("the server differs from what it serves: %v\n%s%s", err, out, errs)
+	}
+}
+
+// edit puts the second edition in the place of the first, and waits until the server tells what differs.
+func (p planted) edit(client *http.Client, base string) {
+	p.t.Helper()
+	text, err := os.ReadFile(filepath.Join(p.edited, "all.yaml"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(p.manifests, "all.yaml"), text, 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	deadline := time.After(time.Minute)
+	for {
+		r, err := http.NewRequest("GET", base+"/diff?format=json", nil)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+p.bearer)
+		answer, err := client.Do(r)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if strings.Contains(string(body), "sets.test") {
+			return
+		}
+		select {
+		case <-deadline:
+			p.t.Fatalf("the edit is not served: %s", body)
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 }
 
@@ -111,6 +170,10 @@ func walkPages(t *testing.T, p planted, client *http.Client, base string) {
 	queue := []string{
 		"/", "/nothing", "/resources", "/proxies", "/proxies/postern-up", "/model", "/replica", "/explain", "/events-not", "/resources/sds/host-1.test", "/resources/none",
 		"/explain?url=https://users-1.test/&header=Authorization:+Basic+a3h1c2VyMTp3cm9uZw==", "/explain?url=https://client-0.test/",
+		"/diff", "/report.html",
+	}
+	for _, host := range append([]string{"refused"}, annotatedHosts...) {
+		queue = append(queue, "/explain?url=https://"+host+".test/", "/explain?follow=true&url=https://"+host+".test/&logged-in=nobody", "/host?name="+host+".test")
 	}
 	for _, k := range inspect.Kinds() {
 		queue = append(queue, "/resources/"+k.Name)

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,10 +37,11 @@ const canariesMin = 50
 type planted struct {
 	t *testing.T
 	*canary.Set
-	// keys are the names of those that a bootstrap holds.
-	keys                                                    []string
-	manifests, certDir, inspectDir, authority, users, token string
-	password, bearer                                        string
+	// keys are the names of those that a bootstrap holds, annotated of those that stand in annotations.
+	keys, annotated []string
+	// edited are the manifests with other secrets in annotations, and other users.
+	manifests, edited, certDir, inspectDir, authority, users, token string
+	password, bearer                                                string
 }
 
 func secretObject(name, kind string, data map[string]string) string {
@@ -123,7 +125,12 @@ func plantAll(t *testing.T, backend string) planted {
 		}
 		return full
 	}
-	p.manifests = filepath.Dir(put("manifests/all.yaml", b.String()))
+	hash, err := bcrypt.GenerateFromPassword([]byte(p.Random("password of changing users")), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.manifests = filepath.Dir(put("manifests/all.yaml", b.String()+p.plantAnnotations("first", hash)))
+	p.edited = filepath.Dir(put("edited/all.yaml", b.String()+p.plantAnnotations("second", hash)))
 	chain, key := p.Pair("key of --tls-cert-dir")
 	p.keys = append(p.keys, "key of --tls-cert-dir")
 	put("cert/tls.crt", chain+key)
@@ -134,8 +141,7 @@ func plantAll(t *testing.T, backend string) planted {
 	chain, key = p.Pair("key in --upstream-ca")
 	p.authority = put("ca.pem", key+chain)
 	p.password, p.bearer = p.Random("password of --inspect-users"), p.Random("token")
-	hash, err := bcrypt.GenerateFromPassword([]byte(p.password), bcrypt.MinCost)
-	if err != nil {
+	if hash, err = bcrypt.GenerateFromPassword([]byte(p.password), bcrypt.MinCost); err != nil {
 		t.Fatal(err)
 	}
 	p.users = put("users", "kxadmin:"+p.Plant("hash of --inspect-users", string(hash))+"\n")
@@ -170,19 +176,34 @@ func TestCanariesAreFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := strings.Join(p.Leaked(out), "\n")
-	for _, key := range p.keys {
+	for _, key := range append(p.served(), p.keys...) {
 		if !strings.Contains(found, key) {
 			t.Errorf("the bootstrap holds the %s, which is not found", key)
 		}
 	}
 }
 
-// TestCanariesInCommands: no command but the one for bootstraps prints a secret.
+// served are the secrets of the first edition's annotations that Envoy gets.
+func (p planted) served() []string {
+	return slices.DeleteFunc(slices.Clone(p.annotated), func(name string) bool {
+		return strings.Contains(name, "refused") || strings.Contains(name, "second")
+	})
+}
+
+// printsNothingServed are the commands that TestCanariesInCommands leaves out, and why.
+var printsNothingServed = map[string]string{
+	"up": "TestCanariesInALiveServer", "controlplane": "TestCanaries in integration/incluster", "dataplane": "TestCanariesInLogs",
+	"certs": "it makes keys, and prints them where it is told to", "version": "it reads nothing", "completion": "it reads nothing",
+}
+
+// TestCanariesInCommands: no command but the one for bootstraps prints a secret. What Envoy gets, annotations' values
+// included, is printed by translate on purpose: whoever has the manifests to give it has those.
 func TestCanariesInCommands(t *testing.T) {
 	p := plantAll(t, "1")
 	commands := [][]string{
 		{"translate", "-o", "yaml"}, {"translate", "-o", "json"}, {"lint"}, {"lint", "-o", "json"}, {"lint", "--report"}, {"lint", "--report", "-o", "json"},
-		{"snapshot"}, {"snapshot", "-o", "json"}, {"snapshot", "-o", "yaml"},
+		{"lint", "--report", "-o", "html"}, {"snapshot"}, {"snapshot", "-o", "json"}, {"snapshot", "-o", "yaml"},
+		{"snapshot", "routes", "http"}, {"snapshot", "routes", "http", "-o", "json"}, {"snapshot", "routes", "https", "-o", "yaml"},
 	}
 	for _, k := range inspect.Kinds() {
 		commands = append(commands, []string{"snapshot", k.Name}, []string{"snapshot", k.Name, "-o", "json"})
@@ -196,13 +217,32 @@ func TestCanariesInCommands(t *testing.T) {
 				[]string{"explain", "https://" + host + ".test/", "-o", format, "-H", "Authorization: Basic a3h1c2VyMTp3cm9uZw=="})
 		}
 	}
+	for _, host := range append([]string{"refused"}, annotatedHosts...) {
+		for _, format := range []string{"text", "json"} {
+			for _, more := range [][]string{{}, {"--follow"}, {"-H", "X-Forwarded-Proto: x", "--logged-in", "nobody"}} {
+				commands = append(commands, append([]string{"explain", "http://" + host + ".test/", "-o", format}, more...))
+			}
+		}
+	}
+	asked := map[string]bool{diffName: true}
 	for _, args := range commands {
+		asked[args[0]] = true
 		out, errs, err := run(t, "", append(args, p.flags()...)...)
 		if out == "" && err == nil {
 			t.Errorf("%v prints nothing", args)
 		}
-		p.Check(strings.Join(args, " "), fmt.Sprint(out, errs, err))
+		set := p.Set
+		if args[0] == "translate" {
+			set = p.Without(p.served()...)
+		}
+		set.Check(strings.Join(args, " "), fmt.Sprint(out, errs, err))
 	}
+	for _, c := range command().Commands() {
+		if why := printsNothingServed[c.Name()]; !asked[c.Name()] && why == "" {
+			t.Errorf("%s is not asked, and nobody says why", c.Name())
+		}
+	}
+	p.checkDiffs()
 	in := p.translation()
 	snapshot, err := controller.Snapshot(nil, in.result)
 	if err != nil {

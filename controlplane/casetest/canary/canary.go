@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,17 @@ func (c *Set) Leaked(output string) []string {
 					out = append(out, name+" as "+form)
 				}
 			}
+		}
+	}
+	return out
+}
+
+// Without is the set without some secrets, for an output that holds them on purpose.
+func (c *Set) Without(names ...string) *Set {
+	out := New(c.t)
+	for name, texts := range c.Texts {
+		if !slices.Contains(names, name) {
+			out.Texts[name] = texts
 		}
 	}
 	return out
