@@ -223,3 +223,49 @@ func TestCompareIn(t *testing.T) {
 		t.Errorf("settings and the certificate of its hosts are told of every namespace:\n%s", report.Text())
 	}
 }
+
+// TestConcealedIsCompared: other values of annotations are told, and none is shown, whether a side has them or was written and
+// read; equal ones are equal to what was written of them.
+func TestConcealedIsCompared(t *testing.T) {
+	with := func(annotations map[string]string) diff.Side {
+		return translated(small(func(i int, ing *networkingv1.Ingress) {
+			if i == 0 {
+				maps.Copy(ing.Annotations, annotations)
+			}
+		}))
+	}
+	read := func(s diff.Side) diff.Side {
+		t.Helper()
+		text := model.Encode(s.Gateway)
+		if strings.Contains(string(text), "canary") {
+			t.Errorf("the form holds a value: %s", text)
+		}
+		g, err := model.Decode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return diff.Side{Gateway: g}
+	}
+	redirect := map[string]string{"ingress.kubernetes.io/ssl-redirect": "true"}
+	for _, tt := range []struct{ key, before, after, says string }{
+		{"custom-request-headers", "X-Key:canary-a", "X-Key:canary-b", "request headers: +X-Key (other values)"},
+		{"custom-response-headers", "X-Key:canary-a", "X-Key:canary-b", "response headers: +X-Key (other values)"},
+		{"ssl-proxy-headers", "X-Scheme:canary-a", "X-Scheme:canary-b", "unless x-scheme (other values)"},
+		{"error-pages", `{a: {status: ["500"], backend: s1, query: "/x?canary-a"}}`, `{a: {status: ["500"], backend: s1, query: "/x?canary-b"}}`, "/x?[redacted] of"},
+	} {
+		a, b := maps.Clone(redirect), maps.Clone(redirect)
+		a["ingress.kubernetes.io/"+tt.key], b["ingress.kubernetes.io/"+tt.key] = tt.before, tt.after
+		before, after := with(a), with(b)
+		for name, sides := range map[string][2]diff.Side{
+			"both whole": {before, after}, "one read": {read(before), after}, "the other read": {before, read(after)}, "both read": {read(before), read(after)},
+		} {
+			text := diff.Compare(sides[0], sides[1]).Text()
+			if !strings.Contains(text, tt.says) || strings.Contains(text, "canary") || strings.ContainsAny(text, "\x01") {
+				t.Errorf("%s, %s: there is no %q, or a value, in\n%s", tt.key, name, tt.says, text)
+			}
+		}
+		if report := diff.Compare(before, read(before)); report.Different() || len(report.Unseen) > 0 {
+			t.Errorf("%s: what was read is another:\n%s", tt.key, report.Text())
+		}
+	}
+}
