@@ -61,6 +61,8 @@ type replicas struct {
 	process string
 	scheme  string
 	client  *http.Client
+	// timeout is how long one may take.
+	timeout time.Duration
 
 	// mu is held while they are asked: who looks meanwhile waits for the same answers.
 	mu   sync.Mutex
@@ -71,7 +73,7 @@ type replicas struct {
 // newReplicas makes replicas by a name. With a key pair they are asked over TLS, and must show the same certificate: it is mounted
 // into all of them.
 func newReplicas(name string, port uint16, host string, pair *keyPair) *replicas {
-	rs := &replicas{name: name, host: host, scheme: "http"}
+	rs := &replicas{name: name, host: host, scheme: "http", timeout: replicaTimeout}
 	rs.find = func(ctx context.Context) ([]netip.AddrPort, error) {
 		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 		var out []netip.AddrPort
@@ -96,7 +98,7 @@ func newReplicas(name string, port uint16, host string, pair *keyPair) *replicas
 		}
 	}
 	rs.client = &http.Client{
-		Timeout: replicaTimeout, Transport: transport,
+		Transport: transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return rs
@@ -111,7 +113,7 @@ func (rs *replicas) others(ctx context.Context, authorization string) []Replica 
 		return rs.last
 	}
 	// Others wait for the same answers, whoever goes away meanwhile.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*replicaTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*rs.timeout)
 	defer cancel()
 	rs.last, rs.at = rs.ask(ctx, authorization), time.Now()
 	return rs.last
@@ -160,6 +162,8 @@ func withoutServer(err error) string {
 
 // get asks one replica for JSON.
 func (rs *replicas) get(ctx context.Context, at, path, authorization string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, rs.timeout)
+	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, rs.scheme+"://"+at+path, nil)
 	if err != nil {
 		return err

@@ -42,6 +42,7 @@ func startReplicas(t *testing.T, f Flags, names ...string) []replica {
 		all = append(all, replica{l, listener})
 	}
 	for _, r := range all {
+		r.Listener.replicas.timeout = waitMax // However slow the machine is.
 		r.Listener.replicas.find = func(context.Context) ([]netip.AddrPort, error) { return slices.Clone(at), nil }
 	}
 	return all
