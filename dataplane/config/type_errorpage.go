@@ -24,7 +24,7 @@ func decodeErrorBody(out *Filters, body *anypb.Any, at string) (err error) {
 	return err
 }
 
-// decodePages reads the filter context of error-pages-v1 and error-body-v1, which is the same.
+// decodePages reads the filter context of error-pages-v2 and error-body-v1, which is the same.
 func decodePages(script string, body *anypb.Any, at string) ([]ErrorPage, error) {
 	context, at, err := runScript(script, body, at)
 	if err != nil {

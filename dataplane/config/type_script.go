@@ -20,7 +20,7 @@ const (
 	// RedirectScript is one of the filters of a URLRedirect.
 	RedirectScript = "redirect-v1"
 
-	ErrorPagesScript = "error-pages-v1"
+	ErrorPagesScript = "error-pages-v2"
 	ErrorBodyScript  = "error-body-v1"
 
 	CertificateScript = "client-certificate-v1"
@@ -31,7 +31,7 @@ var scriptSHA256 = map[string]string{
 	PrefixScript:      "2ab5d7b20bd4e0fca3028a3c765fedf7eb024145845b888e91d126d87c0ad694",
 	RedirectScript:    "e49f85c28e8914255f2d0566b4a169014cee3bed9dcec40bdce453d16e97b1b7",
 	BaseScript:        "6dd80d29943766747da48197a3a0839cea84579f8202990c2dbb51e2518aa2bb",
-	ErrorPagesScript:  "a81b5d411aef09200fc0b155e7cd23fb5302a0aab267bec45aef4bd554724df7",
+	ErrorPagesScript:  "b4c0df43e3c433784593a318be0fc476bb62a1143bac596b6cd441c402addcac",
 	ErrorBodyScript:   "b0aa9d9b5c157c467426f9240621b4fb0e244462e8bdb240449d1636f4240dd5",
 	CertificateScript: "4e67b93a5655bcd8cc6fba8c3b5afb7f7836db13b7d80c4603a40e754edba5e6",
 }

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// errorPageTimeout is how long a page may take: that of error-pages-v1.
+	// errorPageTimeout is how long a page may take: that of error-pages-v2.
 	errorPageTimeout = 5 * time.Second
 	// errorPageBytesMax bounds a page, which is held before it is sent, as it is by Envoy's script.
 	errorPageBytesMax = 16 << 20
@@ -34,7 +34,7 @@ var (
 	}
 )
 
-// errorPages are the scripts error-pages-v1 and error-body-v1 in Go. They see a request once it has a route.
+// errorPages are the scripts error-pages-v2 and error-body-v1 in Go. They see a request once it has a route.
 type errorPages struct {
 	pages []config.ErrorPage
 	// request are the headers that go along.

@@ -16,7 +16,7 @@ const (
 	// BaseScript puts the base element of a page under a prefix.
 	BaseScript = "base-v2"
 	// ErrorPagesScript puts another backend's page in an error's place, once ErrorBodyScript has emptied it.
-	ErrorPagesScript = "error-pages-v1"
+	ErrorPagesScript = "error-pages-v2"
 	ErrorBodyScript  = "error-body-v1"
 	// CertificateScript tells the backend of the client's certificate.
 	CertificateScript = "client-certificate-v1"
@@ -45,7 +45,7 @@ var baseScript string
 //go:embed scripts/redirect-v1.lua
 var redirectScript string
 
-//go:embed scripts/error-pages-v1.lua
+//go:embed scripts/error-pages-v2.lua
 var errorPagesScript string
 
 //go:embed scripts/error-body-v1.lua

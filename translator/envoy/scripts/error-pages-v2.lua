@@ -1,9 +1,10 @@
--- error-pages-v1 answers in an error's place with a page of another backend, under the error's own status.
+-- error-pages-v2 answers in an error's place with a page of another backend, under the error's own status.
 -- The pages come from the route's filter_context ({pages: [{from: 500, to: 599, cluster: "a", host: "b", path: "/c"}]}):
 -- of those whose statuses hold the answer's, the first counts. error-body-v1, behind it, has emptied the answer by then.
 -- The text is constant: a change of behaviour is a new name, because data planes without Lua know a script by name and
 -- SHA-256.
 
+-- error-body-v1 looks there too.
 local namespace = "postern.error-pages-v1"
 
 -- How long a page may take, in milliseconds.
@@ -89,6 +90,9 @@ function envoy_on_response(handle)
     request[name][#request[name] + 1] = saved.values[i]
   end
   request[":method"], request[":authority"] = "GET", one.host
+  -- Envoy would take it from x-forwarded-proto as it is written there, and HTTP/2 knows it in lower case only.
+  local proto = request["x-forwarded-proto"] or {}
+  request[":scheme"] = proto[1] and proto[1]:lower() == "https" and "https" or "http"
   request[":path"] = one.path:gsub("{status}", tostring(status))
   local headers, content = handle:httpCall(one.cluster, request, nil, {
     timeout_ms = timeout, send_xff = false, return_duplicate_headers = true,
