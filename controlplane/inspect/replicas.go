@@ -98,7 +98,7 @@ func newReplicas(name string, port uint16, host string, pair *keyPair) *replicas
 		}
 	}
 	rs.client = &http.Client{
-		Transport: transport,
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return rs
