@@ -15,8 +15,9 @@ import (
 // that manifests that come without Services can be compared. A Service that the World has stays as it is, whatever it lacks.
 //
 // Where known has the Service, with a port that is asked for, that one is taken. Else the stand-in has the ports that are
-// asked for and no annotations: how its endpoints are spoken to is not known. It leads where a known ExternalName does. A port by name is the one that the known
-// Service has, where that has a single one; else it has no number, and goes by its name.
+// asked for and no annotations: how its endpoints are spoken to is not known. It leads where a known ExternalName does. A
+// port by name is the one that the known Service has, where that has a single one; else it has no number, and goes by its
+// name.
 func WithStandIns(w source.World, s Settings, known []source.Service) source.World {
 	made := standIns{known: map[resolve.ServiceKey]source.Service{}, ports: map[resolve.ServiceKey][]model.PortRef{}, has: map[resolve.ServiceKey]bool{}}
 	for _, k := range known {
