@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/postern-gateway/postern/translator/diag"
@@ -33,8 +34,6 @@ const (
 	classAnnotation = "kubernetes.io/ingress.class"
 	// traefikClassAnnotation is Traefik 1.7's own spelling of it.
 	traefikClassAnnotation = "traefik.kubernetes.io/ingress.class"
-	// defaultClassAnnotation marks the IngressClass of Ingresses that name none.
-	defaultClassAnnotation = "ingressclass.kubernetes.io/is-default-class"
 	// solverLabel is on the Ingresses of cert-manager's HTTP-01 solver.
 	solverLabel = "acme.cert-manager.io/http01-solver"
 	// traefikClass is the class name by which an Ingress is in the traefik dialect without any annotation.
@@ -67,7 +66,7 @@ func (s Selection) in(w source.World) chooser {
 			continue
 		}
 		first(c.served, class)
-		if class.Annotations[defaultClassAnnotation] == "true" {
+		if class.Annotations[networkingv1.AnnotationIsDefaultIngressClass] == "true" {
 			first(c.defaults, class)
 		}
 	}

@@ -178,7 +178,7 @@ func walkPages(t *testing.T, p planted, client *http.Client, base string) {
 	for _, k := range inspect.Kinds() {
 		queue = append(queue, "/resources/"+k.Name)
 		for _, name := range names(t, p, k) {
-			queue = append(queue, "/resources/"+k.Short+"/"+escaped(name))
+			queue = append(queue, "/resources/"+k.Short+"/"+inspect.Escaped(name))
 		}
 	}
 	p.Walk(canary.Walk{Client: client, Base: base, Authorization: "Bearer " + p.bearer, Start: queue, Patterns: inspect.Patterns()})

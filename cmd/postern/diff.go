@@ -12,6 +12,7 @@ import (
 	"github.com/postern-gateway/postern/controlplane/inspect/client"
 	"github.com/postern-gateway/postern/controlplane/options"
 	"github.com/postern-gateway/postern/translator/diff"
+	"github.com/postern-gateway/postern/translator/report"
 )
 
 // diffName is the command whose exit codes are those of kubectl diff.
@@ -145,7 +146,7 @@ func (d *differ) print(c *cobra.Command, output string, args []string, a, b diff
 		})
 	}
 	if n := out.Elsewhere; n > 0 {
-		tell(c.ErrOrStderr(), []string{fmt.Sprintf("%s of other namespaces than %s: leave out -n to be told.", counted(n, "path differs", "paths differ"), namespace)})
+		tell(c.ErrOrStderr(), []string{fmt.Sprintf("%s of other namespaces than %s: leave out -n to be told.", report.Count(n, "path differs", "paths differ"), namespace)})
 	}
 	var err error
 	if output == formatJSON {

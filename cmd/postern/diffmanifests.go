@@ -14,6 +14,7 @@ import (
 	"github.com/postern-gateway/postern/translator"
 	"github.com/postern-gateway/postern/translator/diag"
 	"github.com/postern-gateway/postern/translator/model"
+	"github.com/postern-gateway/postern/translator/report"
 	"github.com/postern-gateway/postern/translator/resolve"
 	"github.com/postern-gateway/postern/translator/source"
 )
@@ -45,7 +46,7 @@ func absences(arg string, w source.World, r translator.Result) []string {
 	if names := absentServices(w, r); len(names) > 0 {
 		what := ""
 		if n := withoutService(r.Gateway); n > 0 {
-			what = fmt.Sprintf("; for want of them %s 503", counted(n, "path answers", "paths answer"))
+			what = fmt.Sprintf("; for want of them %s 503", report.Count(n, "path answers", "paths answer"))
 		}
 		out = append(out, fmt.Sprintf("%s: Services that are not among the manifests: %s%s. --ignore-endpoints takes them as there.", arg, someOf(names), what))
 	}
@@ -69,13 +70,6 @@ func absentServices(w source.World, r translator.Result) []string {
 		}
 	}
 	return slices.Compact(names)
-}
-
-func counted(n int, one, more string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, more)
 }
 
 // someOf names the first of many.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -148,7 +147,7 @@ func (a snapshotAsk) server(c *cobra.Command, cluster *clusterFlags, live *liveF
 	path, answer := "resources", any(&inspect.Resources{})
 	switch {
 	case a.kind == wordProxies && a.name != "":
-		path, answer = "proxies/"+escaped(a.name), &inspect.ProxyStreams{}
+		path, answer = "proxies/"+inspect.Escaped(a.name), &inspect.ProxyStreams{}
 	case a.kind == wordProxies:
 		path, answer = "proxies", &inspect.Proxies{}
 	case a.kind != "":
@@ -158,19 +157,10 @@ func (a snapshotAsk) server(c *cobra.Command, cluster *clusterFlags, live *liveF
 		}
 		path, answer = "resources/"+kind.Name, &inspect.ResourceList{}
 		if a.name != "" {
-			path, answer = path+"/"+escaped(a.name), &inspect.Resource{}
+			path, answer = path+"/"+inspect.Escaped(a.name), &inspect.Resource{}
 		}
 	}
 	return answer, server.Get(c.Context(), path, nil, answer)
-}
-
-// escaped is a name as a part of a path; its slashes stay.
-func escaped(name string) string {
-	parts := strings.Split(name, "/")
-	for i, part := range parts {
-		parts[i] = url.PathEscape(part)
-	}
-	return strings.Join(parts, "/")
 }
 
 // objects answers by what manifests, or a cluster's objects, would be served as.

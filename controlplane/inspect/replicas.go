@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -201,7 +202,7 @@ func (a asking) streams(of Proxy) ([]Proxy, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), replicaTimeout)
 	defer cancel()
 	var all ProxyStreams
-	if err := a.get(ctx, of.at, "/proxies/"+escaped(of.Node), a.authorization, &all); err != nil {
+	if err := a.get(ctx, of.at, "/proxies/"+Escaped(of.Node), a.authorization, &all); err != nil {
 		return nil, unanswered{fmt.Errorf("%s is connected to the replica %s, which does not answer: %s", of.Node, of.Replica, silence(of.at, err))}
 	}
 	var out []Proxy
@@ -216,22 +217,12 @@ func (a asking) streams(of Proxy) ([]Proxy, error) {
 func (v View) beside(ctx context.Context, a asking) View {
 	v.asking = a
 	v.Others = a.others(ctx, a.authorization)
-	if v.Failing == nil {
-		v.Failing = map[string]failing.Failure{}
-	}
-	own, silent := []failing.Failure{}, map[string]string{}
-	for _, f := range v.Failing {
-		own = append(own, f)
-	}
-	seen := [][]failing.Failure{own}
-	for node, why := range v.Silent {
-		silent[node] = why
-	}
+	silent := map[string]string{}
+	maps.Copy(silent, v.own.Silent)
+	seen := [][]failing.Failure{v.own.Failures}
 	for _, o := range v.Others {
 		seen = append(seen, o.Failures)
-		for node, why := range o.Silent {
-			silent[node] = why
-		}
+		maps.Copy(silent, o.Silent)
 	}
 	v.Silent, v.Failing = silent, map[string]failing.Failure{}
 	for _, f := range failing.Merge(seen...) {

@@ -38,7 +38,7 @@ func (p resourcesPage) Title() string {
 func (p resourcesPage) jsonAddress() string {
 	switch {
 	case p.One != nil:
-		return "resources/" + p.Type + "/" + escaped(p.One.Name) + "?format=json"
+		return "resources/" + p.Type + "/" + Escaped(p.One.Name) + "?format=json"
 	case p.Type != "":
 		return "resources/" + p.Type + "?format=json"
 	default:
@@ -46,8 +46,8 @@ func (p resourcesPage) jsonAddress() string {
 	}
 }
 
-// escaped is a name as a part of a path, its slashes left as they are: a gateway between may refuse those that are escaped.
-func escaped(name string) string {
+// Escaped is a name as a part of a path, its slashes left as they are: a gateway between may refuse those that are escaped.
+func Escaped(name string) string {
 	parts := strings.Split(name, "/")
 	for i, part := range parts {
 		parts[i] = url.PathEscape(part)
